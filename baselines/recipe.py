@@ -1,0 +1,39 @@
+"""The VeRL recipe: no search at all, verl's published GRPO settings trained on the target.
+
+Source: verl's GRPO example scripts. At miniature scale its learning rate is mapped by width, lr × 3584 / d, since
+1e-6 belongs to a 7B model of width 3584 (``docs/deviations.md``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jfhpo.core.optimizer import Optimizer
+from jfhpo.core.trial import Config, Trial, TrialResult
+
+
+@dataclass
+class RecipeSettings:
+    """Nothing to set."""
+
+
+class Recipe(Optimizer):
+    name: ClassVar[str] = "recipe"
+    Settings: ClassVar[type] = RecipeSettings
+
+    def __init__(self, problem, *, seed, settings=None):
+        super().__init__(problem, seed=seed, settings=settings)
+        self._asked = False
+
+    def ask(self) -> Trial | None:
+        if self._asked:
+            return None
+        self._asked = True
+        return Trial(id=0, config=self.problem.recipe, fidelity=self.problem.full, seed=self.seed)
+
+    def tell(self, result: TrialResult) -> None:
+        """There is nothing to learn."""
+
+    def recommend(self) -> Config:
+        return self.problem.recipe

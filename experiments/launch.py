@@ -1,0 +1,214 @@
+"""Run what is missing of an experiment, two studies at a time: the body of ``./run_all.sh``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from experiments.config import groups, load, study_folder
+from experiments.progress import progress_view
+from experiments.run import build_study, check_folder, make_bases, prepare_folder
+from experiments.sweeps import sweeps
+from jfhpo.core.errors import UsageError, unknown
+from jfhpo.study.records import RECORDS, SUMMARY
+
+HELP = """Run what is missing of an experiment, then write its tables, figures and report.
+
+usage: ./run_all.sh [scale] [key=value ...]        (python -m experiments.launch ...)
+
+  ./run_all.sh                                     scale mini: about ten minutes on 2 cores
+  ./run_all.sh smoke                               everything, tiny
+  ./run_all.sh smoke experiment=main method=jfhpo  just that
+  ./run_all.sh mini method=jfhpo seed=7            one more seed of one method
+  ./run_all.sh mini out=elsewhere budget=300       other settings go into another folder
+
+method=, seed= and problem= choose among what the experiment runs; every other key=value goes to each study
+(`python -m experiments.run --help` lists them). jobs=N sets how many studies run at once (default: one per core).
+"""
+DEFAULT_SCALE = "mini"
+
+
+@dataclass
+class Job:
+    """One study to be run in a process of its own."""
+
+    words: list[str]
+    config: DictConfig
+    folder: Path
+    process: subprocess.Popen | None = None
+    log: Path | None = None
+    read: int = 0
+    """Bytes of the records already shown."""
+    spent: float = 0.0
+    note: str = "waiting"
+    task: Any = field(default=None)
+
+    @property
+    def title(self) -> str:
+        return f"{self.config.problem.name} {self.config.method.name} seed {self.config.seed}"
+
+    @property
+    def done(self) -> bool:
+        return (self.folder / SUMMARY).exists()
+
+    def look(self) -> None:
+        """Read what was recorded since the last look."""
+        path = self.folder / RECORDS
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            file.seek(self.read)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self.read += len(line)
+                event = json.loads(line)
+                if event["event"] == "step":
+                    self.spent = event["spent"][self.config.budget_unit]
+                    record = event["record"]
+                    self.note = f"trial {event['trial']}, step {record['step']}, reward {record['reward_mean']:.2f}"
+                elif event["event"] == "recommended":
+                    self.note = "final run on the target"
+                elif event["event"] == "evaluated":
+                    self.note = f"test {event['evaluation']['mean_at_k']:.1%}"
+
+
+def plan(words: Sequence[str]) -> tuple[list[Job], int]:
+    """The studies that the words ask for, each checked, and how many run at once."""
+    scale = DEFAULT_SCALE
+    if words and "=" not in words[0]:
+        scale, words = words[0], words[1:]
+    for word in words:
+        if "=" not in word:
+            raise UsageError(f"'{word}' is not key=value; for example method=jfhpo")
+    own_keys = ("scale", "method", "seed", "problem", "jobs")
+    chosen = dict(word.split("=", 1) for word in words if word.split("=", 1)[0] in own_keys)
+    rest = [word for word in words if word.split("=", 1)[0] not in own_keys]
+    at_once = _positive("jobs", chosen.get("jobs", str(os.cpu_count() or 1)))
+    scale = chosen.get("scale", scale)
+    if scale not in groups()["scale"]:
+        raise unknown("scale", scale, groups()["scale"])
+    experiment = next((w.split("=", 1)[1] for w in rest if w.startswith("experiment=")), "main")
+    found = sweeps(experiment)
+    if scale not in found:
+        raise unknown(f"scale of experiment {experiment}", scale, found)
+    sweep = found[scale]
+    if "method" not in chosen and (of_one := [word for word in rest if word.startswith("method.")]):
+        raise UsageError(f"{of_one[0]} is a setting of one method; add method=, one of {', '.join(sweep.methods)}")
+    jobs = []
+    for problem in [chosen["problem"]] if "problem" in chosen else sweep.problems:
+        for seed in [chosen["seed"]] if "seed" in chosen else sweep.seeds:
+            for method in [chosen["method"]] if "method" in chosen else sweep.methods:
+                own = [f"scale={scale}", f"problem={problem}", f"method={method}", f"seed={seed}", *rest]
+                config = load(own)
+                jobs.append(Job(own, config, study_folder(config)))
+    return jobs, at_once
+
+
+def _positive(name: str, value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise UsageError(f"{name}={value} must be a whole number from 1 on")
+    return int(value)
+
+
+def run_jobs(jobs: list[Job], at_once: int, console: Console) -> list[Job]:
+    """Run the jobs, longest first, each in its own process with a log; returns those that failed."""
+    waiting, running, failed = list(jobs), [], []
+    view = progress_view(console)
+    budgets = sum(job.config.budget for job in jobs)
+    overall = view.add_task(f"{len(jobs)} studies", total=budgets, note="")
+    for job in jobs:
+        job.task = view.add_task(job.title, total=job.config.budget, note=job.note, start=False)
+    with view:
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    running.append(_launch(waiting.pop(0)))
+                    view.start_task(running[-1].task)
+                time.sleep(0.5)
+                for job in list(running):
+                    job.look()
+                    if job.process.poll() is not None:
+                        running.remove(job)
+                        if job.process.returncode != 0:
+                            job.note = f"failed, see {job.log}"
+                            failed.append(job)
+                        if not console.is_terminal:  # no live view in a log: one line a study
+                            console.print(f"{job.title}: {job.note}")
+                        job.spent = job.config.budget  # a recipe spends less than it may: its bar is full all the same
+                    view.update(job.task, completed=job.spent, note=job.note)
+                view.update(overall, completed=sum(min(job.spent, job.config.budget) for job in jobs))
+        finally:
+            for job in running:
+                job.process.terminate()
+    return failed
+
+
+def _launch(job: Job) -> Job:
+    job.log = job.folder.parents[2] / "logs" / f"{'-'.join(job.folder.parts[-3:])}.log"
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "experiments.run", *job.words]
+    with job.log.open("w") as log:
+        job.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    return job
+
+
+Present = Callable[[Path, str, Console], None]
+"""Writes and shows the tables of a results folder and experiment: a room above this one, so it is handed in."""
+
+
+def launch(words: Sequence[str], console: Console, present: Present) -> int:
+    jobs, at_once = plan(words)
+    for job in jobs:  # everything is refused before anything is written or run
+        build_study(job.config)
+        check_folder(job.config)
+    for job in jobs:
+        prepare_folder(job.config)
+    began = time.monotonic()
+    make_bases([job.config for job in jobs], console)
+    bases_made = time.monotonic()
+    missing = sorted((job for job in jobs if not job.done), key=lambda job: job.config.method.name == "recipe")
+    if len(missing) < len(jobs):
+        console.print(f"{len(jobs) - len(missing)} of {len(jobs)} studies are there already")
+    failed = run_jobs(missing, at_once, console) if missing else []
+    for job in failed:
+        console.print(f"[bold]{' '.join(job.words)} failed:[/bold]")
+        console.print("\n".join(job.log.read_text().splitlines()[-8:]), markup=False, highlight=False)
+    spans = f"base models {bases_made - began:.0f} s, studies {time.monotonic() - bases_made:.0f} s"
+    console.print(f"{spans}; writing tables and report")
+    present(Path(jobs[0].config.out), jobs[0].config.experiment, console)
+    return 1 if failed else 0
+
+
+def say_where(out: Path, experiment: str, console: Console) -> None:
+    """What to do for tables when nobody presents them."""
+    console.print(f"tables and report: python -m paper_figures out={out} experiment={experiment}", highlight=False)
+
+
+def main(words: Sequence[str], present: Present = say_where) -> int:
+    console = Console()
+    if any(w in ("-h", "--help") for w in words):
+        console.print(HELP, markup=False, highlight=False)
+        return 0
+    try:
+        return launch(words, console, present)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,272 @@
+"""From records to numbers: accuracy (the paper's Table 2), efficiency, the anytime curve, and why.
+
+Pure functions of the frames of `experiments.gather.Records`. Accuracies are shares in [0, 1], costs in the units
+of `Cost`. Intervals are 95 % and given as half-widths; how each was made stands beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from experiments.gather import FINISHED, KEYS, UNTESTED, Records
+from jfhpo.core.problem import LR
+from jfhpo.core.trial import Status
+
+REFERENCE = "random_search"
+"""What speedups are counted against, as in the paper."""
+NO_SEARCH = ("recipe",)
+"""Methods that train one given configuration: they have no seconds per search trial."""
+LEVEL = 0.95
+RESAMPLES = 10_000
+
+
+# ---- accuracy ----------------------------------------------------------------------------------------------
+
+
+def t_half_width(values: Sequence[float]) -> float:
+    """Half-width of Student's t interval of a mean: t(n − 1) · s/√n; NaN below two values."""
+    n = len(values)
+    if n < 2:
+        return math.nan
+    return float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+
+
+def share_half_width(share: float, n: int) -> float:
+    """Half-width of the interval of a share of n prompts: z·√(p̃(1 − p̃)/(n + 4)) with p̃ = (n·share + 2)/(n + 4)
+    (Agresti and Coull 1998), which stays above zero for a share of 0 or 1."""
+    adjusted = (share * n + 2) / (n + 4)
+    return float(stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt(adjusted * (1 - adjusted) / (n + 4)))
+
+
+def accuracy(records: Records) -> pd.DataFrame:
+    """One row per problem and method: test ``greedy`` and ``mean_at_k`` with ``*_half``, ``basis`` of both
+    intervals (seeds, prompts or none), ``n`` tested of ``expected`` seeds, ``validation`` of the recommended
+    configuration on the target, ``final_steps`` (least and most), k and prompts."""
+    rows = []
+    for (problem, method), group in records.studies.groupby(["problem", "method"], sort=False):
+        tested = group[group["state"] == FINISHED]
+        n = len(tested)
+        row = {"problem": problem, "method": method, "n": n, "expected": len(group)}
+        row["basis"] = "seeds" if n > 1 else "prompts" if n else "none"
+        for name in ("greedy", "mean_at_k"):
+            values = tested[name].astype(float).tolist()
+            row[name] = float(np.mean(values)) if n else math.nan
+            row[f"{name}_half"] = t_half_width(values)
+        if n == 1:
+            only = tested.iloc[0]
+            row["greedy_half"] = share_half_width(float(only["greedy"]), int(only["prompts"]))
+            row["mean_at_k_half"] = float(stats.norm.ppf((1 + LEVEL) / 2) * only["standard_error"])
+        row["validation"] = float(tested["validation"].astype(float).mean()) if n else math.nan
+        row["final_steps_least"], row["final_steps_most"] = tested["final_steps"].min(), tested["final_steps"].max()
+        row["k"] = int(tested["k"].iloc[0]) if n else None
+        row["prompts"] = int(tested["prompts"].iloc[0]) if n else None
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def gaps(records: Records) -> pd.DataFrame:
+    """The runs without a result: KEYS, state and ``message``, which ends in the command that makes the run."""
+    rows = records.studies[records.studies["state"] != FINISHED]
+    messages = []
+    for row in rows.itertuples():
+        if row.state == UNTESTED:
+            why = f"final training {row.final_status}: {row.final_reason}" if row.final_status else "no test result"
+            messages.append(f"untested ({why}): delete its folder, then {row.command}")
+        else:
+            messages.append(f"{row.state}: {row.command}")
+    return rows[[*KEYS, "state"]].assign(message=messages).reset_index(drop=True)
+
+
+def comparison(records: Records, problem: str) -> dict[str, Any]:
+    """The best and the second-best method by test mean@k on one problem: ``best``, ``second``, ``gap``, whether
+    their intervals ``overlap``, on how many of the seeds both have (``shared``) the best is ``ahead``, ``n`` (the
+    smaller of the two), and whether the table is ``complete``. Empty where nothing is tested."""
+    table = accuracy(records.of(problem))
+    ranked = table[table["n"] > 0].sort_values("mean_at_k", ascending=False, kind="stable")
+    if ranked.empty:
+        return {}
+    best = ranked.iloc[0]
+    facts = {"best": best["method"], "score": float(best["mean_at_k"]), "k": int(best["k"]), "second": None}
+    facts |= {"n": int(best["n"]), "complete": gaps(records.of(problem)).empty}
+    if len(ranked) == 1:
+        return facts
+    second = ranked.iloc[1]
+    studies = records.of(problem).studies
+    by_seed = studies[studies["state"] == FINISHED].set_index(["method", "seed"])["mean_at_k"]
+    pair = pd.concat([by_seed[best["method"]], by_seed[second["method"]]], axis=1, join="inner").astype(float)
+    gap = float(best["mean_at_k"] - second["mean_at_k"])
+    return facts | {
+        "second": second["method"],
+        "gap": gap,
+        "overlap": bool(gap <= best["mean_at_k_half"] + second["mean_at_k_half"]),
+        "ahead": int((pair.iloc[:, 0] > pair.iloc[:, 1]).sum()),
+        "shared": len(pair),
+        "n": int(min(best["n"], second["n"])),
+    }
+
+
+def caveats(records: Records, problem: str) -> list[str]:
+    """What makes the rows of one problem unequal, in sentences; empty where the rules of the game hold."""
+    studies = records.of(problem).studies
+    names = {
+        "budget": "budgets", "unit": "budget units", "target": "target models", "max_steps": "full steps",
+        "prompts": "numbers of test prompts", "k": "numbers of samples per prompt", "code_version": "code versions",
+        "workers": "numbers of workers", "machine": "machines",
+    }  # fmt: skip
+    found = []
+    for column, words in names.items():
+        values = sorted({str(v) for v in studies[column].dropna()})
+        if len(values) > 1:
+            found.append(f"The {words} differ between studies of {problem}: {', '.join(values)}.")
+    return found
+
+
+# ---- efficiency --------------------------------------------------------------------------------------------
+
+
+def search_costs(records: Records) -> pd.DataFrame:
+    """One row per study whose search is over: KEYS, trials ended and by status, search seconds and tokens, seconds
+    without checkpoint reuse, and optimizer_seconds. Trials of the final phase are not counted."""
+    ended = records.trials[(records.trials["phase"] == "search") & records.trials["status"].notna()]
+    rows = []
+    by_study = dict(list(ended.groupby(KEYS)))
+    for study in records.studies[records.studies["state"].isin([FINISHED, UNTESTED])].itertuples():
+        trials = by_study.get((study.problem, study.method, study.seed), ended.iloc[:0])
+        statuses = Counter(trials["status"])
+        rows.append(
+            {"problem": study.problem, "method": study.method, "seed": study.seed, "trials": len(trials)}
+            | {s.value: statuses.get(s.value, 0) for s in Status}
+            | {name: float(trials[name].astype(float).sum()) for name in ("seconds", "tokens", "scratch_seconds")}
+            | {"optimizer_seconds": float(study.optimizer_seconds)}
+        )
+    names = [*KEYS, "trials", *(s.value for s in Status), "seconds", "tokens", "scratch_seconds", "optimizer_seconds"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def bootstrap_ratio(reference: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """Percentile interval of mean(reference)/mean(values), seeds of each drawn with replacement; NaN where either
+    has one seed. The generator is seeded: the same records give the same interval."""
+    if min(len(reference), len(values)) < 2:
+        return math.nan, math.nan
+    rng = np.random.default_rng(0)
+    above, below = (rng.choice(np.asarray(v), (RESAMPLES, len(v))).mean(axis=1) for v in (reference, values))
+    low, high = np.percentile(above / below, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return float(low), float(high)
+
+
+def efficiency(records: Records) -> pd.DataFrame:
+    """One row per problem and method, means over seeds: ``tokens_per_second`` of the search, ``seconds_per_trial``
+    (search seconds per search trial), ``trials`` and each status per study, ``optimizer_share`` of the optimizer's
+    in all search seconds, ``scratch_seconds_per_trial`` (without checkpoint reuse), and ``speedup`` over
+    `REFERENCE`: its mean seconds per trial by the method's, with a bootstrap interval. NaN where there is no
+    search."""
+    costs = search_costs(records)
+    costs = costs[(costs["trials"] > 0) & ~costs["method"].isin(NO_SEARCH)]
+    costs = costs.assign(
+        per_trial=costs["seconds"] / costs["trials"],
+        scratch_per_trial=costs["scratch_seconds"] / costs["trials"],
+        rate=costs["tokens"] / costs["seconds"],
+        share=costs["optimizer_seconds"] / (costs["optimizer_seconds"] + costs["seconds"]),
+    )
+    rows = []
+    for (problem, method), group in records.studies.groupby(["problem", "method"], sort=False):
+        here = costs[costs["problem"] == problem]
+        mine, reference = here[here["method"] == method], here[here["method"] == REFERENCE]
+        low, high = bootstrap_ratio(reference["per_trial"].tolist(), mine["per_trial"].tolist())
+        same = method == REFERENCE
+        rows.append(
+            {"problem": problem, "method": method, "n": len(mine), "expected": len(group)}
+            | {"tokens_per_second": mine["rate"].mean(), "seconds_per_trial": mine["per_trial"].mean()}
+            | {name: mine[name].astype(float).mean() for name in ("trials", *(s.value for s in Status))}
+            | {"optimizer_share": mine["share"].mean(), "scratch_seconds_per_trial": mine["scratch_per_trial"].mean()}
+            | {"speedup": reference["per_trial"].mean() / mine["per_trial"].mean()}
+            | {"speedup_low": math.nan if same else low, "speedup_high": math.nan if same else high}
+        )
+    return pd.DataFrame(rows)
+
+
+# ---- curves ------------------------------------------------------------------------------------------------
+
+
+def budget_unit(records: Records, problem: str) -> str:
+    """The unit that the problem's studies count their budget in."""
+    units = records.of(problem).studies["unit"].dropna()
+    return str(units.iloc[0]) if len(units) else "seconds"
+
+
+def anytime(records: Records, problem: str) -> pd.DataFrame:
+    """Best validation accuracy on the target so far: method, seed, ``spent`` (in the budget's unit), ``best``.
+
+    A row per improvement and one at the study's end; proxy validations are not comparable and do not count, nor
+    does anything that a failed trial said."""
+    part = records.of(problem)
+    spent = f"spent_{budget_unit(records, problem)}"
+    failures = part.trials[part.trials["status"] == Status.FAILED]
+    failed = set(zip(failures["method"], failures["seed"], failures["trial"], strict=True))
+    targets = part.studies.set_index(["method", "seed"])["target"]
+    rows = []
+    for (method, seed), steps in part.steps.groupby(["method", "seed"], sort=False):
+        best = -math.inf
+        for step in steps.sort_values(spent, kind="stable").itertuples():
+            counts = step.model == targets[method, seed] and (method, seed, step.trial) not in failed
+            if counts and pd.notna(step.val_accuracy) and step.val_accuracy > best:
+                best = float(step.val_accuracy)
+                rows.append({"method": method, "seed": seed, "spent": getattr(step, spent), "best": best})
+        if best > -math.inf:
+            rows.append({"method": method, "seed": seed, "spent": steps[spent].max(), "best": best})
+    return pd.DataFrame(rows, columns=["method", "seed", "spent", "best"])
+
+
+def mean_curve(curves: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the seeds of one method's `anytime` curves: ``spent``, ``best``. It begins where every seed has a
+    score and ends where the last one ends; a study that has ended keeps its best."""
+    seeds = [c.sort_values("spent", kind="stable") for _, c in curves.groupby("seed")]
+    begin = max(c["spent"].iloc[0] for c in seeds)
+    grid = np.unique(curves["spent"].to_numpy(dtype=float))
+    grid = grid[grid >= begin]
+    at = [c["best"].to_numpy(dtype=float)[np.searchsorted(c["spent"], grid, side="right") - 1] for c in seeds]
+    return pd.DataFrame({"spent": grid, "best": np.mean(at, axis=0)})
+
+
+def model_spans(records: Records, problem: str) -> pd.DataFrame:
+    """Which model a study trained when: method, seed, model, phase, ``begin`` and ``end`` in the budget's unit."""
+    spent = f"spent_{budget_unit(records, problem)}"
+    rows: list[dict[str, Any]] = []
+    for (method, seed), steps in records.of(problem).steps.groupby(["method", "seed"], sort=False):
+        now, last = 0.0, None
+        for step in steps.sort_values(spent, kind="stable").itertuples():
+            if last is None or (last["model"], last["phase"]) != (step.model, step.phase):
+                last = {"method": method, "seed": seed, "model": step.model, "phase": step.phase, "begin": now}
+                rows.append(last)
+            last["end"] = now = getattr(step, spent)
+    return pd.DataFrame(rows, columns=["method", "seed", "model", "phase", "begin", "end"])
+
+
+# ---- why ---------------------------------------------------------------------------------------------------
+
+
+def search_points(records: Records, problem: str) -> pd.DataFrame:
+    """The ended search trials of one problem with their learning rate: the trials' columns and ``lr``. Empty where
+    the space has no learning rate."""
+    trials = records.of(problem).trials
+    trials = trials[(trials["phase"] == "search") & trials["status"].notna()]
+    return trials.assign(lr=[c.get(LR, math.nan) for c in trials["config"]]).dropna(subset=["lr"])
+
+
+def stop_reasons(trials: pd.DataFrame) -> dict[str, int]:
+    """How many of the trials ended before their fidelity, and why: early stopped ones by their rule (the reason's
+    first word), failed ones by their reason, cut ones by the budget: ``{"early_stopped: kl_growth": 3, "cut": 1}``."""
+    ended = trials[trials["status"].notna() & (trials["status"] != Status.COMPLETED)]
+    words = []
+    for trial in ended.itertuples():
+        reason = trial.reason or "no reason given"
+        why = {Status.EARLY_STOPPED: f": {reason.split()[0].rstrip(':')}", Status.FAILED: f": {reason}"}
+        words.append(trial.status + why.get(trial.status, ""))
+    return dict(sorted(Counter(words).items()))

@@ -1,0 +1,8 @@
+"""The main job: JF-HPO, random search and the recipe within one budget (the paper's Table 2 and efficiency table)."""
+
+from experiments.sweeps import Sweep
+
+SWEEPS = {
+    "mini": Sweep(methods=("recipe", "random_search", "jfhpo"), seeds=(0, 1)),
+    "smoke": Sweep(methods=("recipe", "random_search", "jfhpo"), seeds=(0,)),
+}

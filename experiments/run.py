@@ -1,0 +1,197 @@
+"""Run one study: ``python -m experiments.run problem=last_digit method=jfhpo seed=0 budget=150 out=results``.
+
+The same command again continues a study that was killed, and shows the result of one that is finished.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: studies share a machine, one core each
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.table import Table
+from yaml import YAMLError
+
+from experiments.config import bases_of, build_problem, identity, load, study_folder
+from experiments.progress import BaseProgress, StudyProgress
+from experiments.sweeps import sweeps
+from jfhpo.core.errors import UsageError
+from jfhpo.core.optimizer import Optimizer
+from jfhpo.core.problem import Problem
+from jfhpo.dynamics.early_stopping import rules
+from jfhpo.study.checkpoints import CheckpointRegistry
+from jfhpo.study.executors.local import TrainerSpec
+from jfhpo.study.loop import Study, StudySettings
+from jfhpo.study.methods import method
+from jfhpo.study.records import CONFIG, write_atomically
+from jfhpo.study.tracking import WandbTracker, wandb_mode
+
+HELP = """Run, or continue, one study.
+
+usage: python -m experiments.run [key=value ...]
+
+  python -m experiments.run method=jfhpo seed=0
+  python -m experiments.run scale=smoke method=random_search budget=5
+  python -m experiments.run method=jfhpo method.early_stopping=paper out=results_paper_rules
+  python -m experiments.run method=jfhpo budget=4e12 budget_unit=flops     repeatable to the last bit
+
+groups:    problem, method, scale (`jfhpo methods` lists the methods)
+settings:  seed, budget, budget_unit (seconds, tokens, flops), out, workers, tracking (auto, offline, online, none),
+           checkpoint_every, step_timeout, test_k, problem.<key>, method.<key>
+"""
+QUOTA_BYTES = 2 * 1024**3
+"""Checkpoints kept under ``<out>/.checkpoints`` before old ones are deleted."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a study is made of."""
+
+    problem: Problem
+    trainer: TrainerSpec
+    optimizer: Optimizer
+    settings: StudySettings
+    tracking: str | None
+    """W&B mode, None for no tracking."""
+
+
+def build_study(config: DictConfig) -> Parts:
+    """The parts of a study, every setting checked; nothing is written."""
+    if not config.out.strip():
+        raise UsageError("out= must name a folder, for example out=results")
+    sweeps(config.experiment)  # refuses an unknown experiment: its tables could not be drawn
+    problem, trainer = build_problem(config)
+    settings = StudySettings(
+        experiment=config.experiment,
+        scale=config.scale,
+        seed=config.seed,
+        budget=config.budget,
+        workers=config.workers,
+        checkpoint_every=config.checkpoint_every,
+        step_timeout=config.step_timeout,
+        test_k=config.test_k,
+    )
+    settings.check(problem)
+    cls = method(config.method.name)
+    chosen = cls.Settings(**{k: v for k, v in OmegaConf.to_container(config.method).items() if k != "name"})
+    optimizer = cls(problem, seed=config.seed, settings=chosen)
+    rules(optimizer.early_stopping)  # refuses an unknown preset
+    return Parts(problem, trainer, optimizer, settings, wandb_mode(config.tracking))
+
+
+def check_folder(config: DictConfig) -> Path:
+    """The study's folder; refuses one that holds something else or cannot be written, and touches nothing."""
+    folder = study_folder(config)
+    path = folder / CONFIG
+    if path.exists():
+        _refuse_other(path, _held(path), identity(config))
+    elif folder.is_dir() and any(p.name != "wandb" for p in folder.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no study; choose another out=")
+    above = next(p for p in (folder, *folder.parents) if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        why = "is not writable" if above.is_dir() else "is not a folder"
+        raise UsageError(f"out={config.out} cannot be written ({above} {why}); choose another")
+    return folder
+
+
+def prepare_folder(config: DictConfig) -> Path:
+    """The study's folder with its configuration; refuses one that holds another study, before touching it."""
+    folder = check_folder(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / CONFIG).exists():
+            write_atomically(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(identity(config))))
+    except OSError as error:
+        why = f"{error.strerror}: {error.filename}"
+        raise UsageError(f"out={config.out} cannot be written ({why}); choose another") from error
+    return folder
+
+
+def _held(path: Path) -> dict[str, Any]:
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+        raise UsageError(f"{path} is no configuration; choose another out= or delete the folder") from error
+
+
+def _refuse_other(path: Path, held: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> None:
+    for key in sorted(held.keys() | wanted.keys()):
+        a, b = held.get(key, "nothing"), wanted.get(key, "nothing")
+        if isinstance(a, dict) and isinstance(b, dict):
+            _refuse_other(path, a, b, f"{prefix}{key}.")
+        elif a != b:
+            raise UsageError(
+                f"{path.parent} holds another configuration: {prefix}{key}={a} there, {b} here; "
+                "choose another out= or delete the folder"
+            )
+
+
+def make_bases(configs: Iterable[DictConfig], console: Console) -> None:
+    """Build the base models that the configured problems need and that are not cached."""
+    from jfhpo.trainers.mini.family import build_bases
+
+    specs = dict.fromkeys(spec for config in configs for spec in bases_of(config))
+    if missing := [spec for spec in specs if not spec.made]:
+        with BaseProgress(console, missing) as progress:
+            build_bases(missing, progress)
+
+
+def run_study(config: DictConfig, console: Console) -> dict[str, Any]:
+    """Run one configured study to its end and return its summary."""
+    parts = build_study(config)
+    folder = prepare_folder(config)
+    make_bases([config], console)
+    with CheckpointRegistry(Path(config.out) / ".checkpoints", QUOTA_BYTES) as registry:
+        observers: list[Any] = [StudyProgress(console, config.budget, config.budget_unit, str(folder))]
+        if parts.tracking is not None:
+            observers.append(WandbTracker(parts.tracking, folder, config.experiment, identity(config)))
+        study = Study(folder, parts.problem, parts.optimizer, parts.trainer, registry, parts.settings, observers)
+        try:
+            return study.run()
+        finally:
+            for observer in observers:
+                observer.close()
+
+
+def show(summary: dict[str, Any], console: Console) -> None:
+    """The outcome of one study in the terminal."""
+    table = Table(title=f"{summary['method']} on {summary['problem']}, seed {summary['seed']}", show_header=False)
+    test, final = summary["test"], summary["final"]
+    if test:
+        sampled = f"{test['mean_at_k']:.1%} ± {test['standard_error']:.1%} (mean@{test['k']})"
+        table.add_row("test accuracy", f"{sampled}, greedy {test['greedy']:.1%}")
+    table.add_row("final run", f"{final['steps']} steps on {final['model']}, {final['status']} {final['reason']}")
+    table.add_row("trials", ", ".join(f"{n} {status}" for status, n in summary["trials"].items() if n))
+    unit = summary["budget"]["unit"]
+    table.add_row("spent", f"{summary['spent'][unit]:.4g} of {summary['budget']['amount']:g} {unit}")
+    for name, value in summary["recommended"].items():
+        table.add_row(name, f"{value:.3g}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+def main(words: Sequence[str]) -> int:
+    console = Console()
+    if any(w in ("-h", "--help") for w in words):
+        console.print(HELP, markup=False, highlight=False)
+        return 0
+    try:
+        show(run_study(load(words), console), console)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,132 @@
+"""``jfhpo``: the same things as the ``python -m`` modules, under one name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from jfhpo.core.errors import UsageError
+
+EXAMPLES = """examples:
+  jfhpo run method=jfhpo seed=0 budget=150          one study (all settings: jfhpo run --help)
+  jfhpo reproduce smoke                             what ./run_all.sh smoke does
+  jfhpo methods                                     what method= may be, and each one's settings
+  jfhpo family build p l                            make base models of the miniature family
+  jfhpo family ls
+  jfhpo checkpoints ls results/.checkpoints         also: verify, gc
+"""
+
+
+def run(words: Sequence[str]) -> int:
+    from experiments.run import main
+
+    return main(words)
+
+
+def reproduce(words: Sequence[str]) -> int:
+    """Run what is missing of an experiment, then write its tables, figures and report: ``./run_all.sh``."""
+    from experiments.launch import main
+
+    def present(out: Path, experiment: str, console: Console) -> None:
+        from paper_figures.write import write_all  # matplotlib is not needed before
+
+        write_all(out, experiment, console)
+
+    return main(words, present)
+
+
+def methods() -> int:
+    import dataclasses
+
+    from jfhpo.study.methods import methods
+
+    table = Table("method", "what it is", "settings")
+    for name, cls in sorted(methods().items()):
+        what = (sys.modules[cls.__module__].__doc__ or "").strip().splitlines()[0]
+        table.add_row(name, what, "\n".join(f"{f.name}={f.default}" for f in dataclasses.fields(cls.Settings)))
+    Console().print(table)
+    return 0
+
+
+def family(action: str, sizes: Sequence[str], task: str) -> int:
+    from experiments.progress import BaseProgress
+    from jfhpo.trainers.mini.family import FAMILY, BaseSpec, build_bases, model_sizes
+
+    console = Console()
+    specs = [BaseSpec.of(task, size) for size in (sizes or FAMILY)]
+    if action == "build":
+        if missing := [spec for spec in specs if not spec.made]:
+            with BaseProgress(console, missing) as progress:
+                build_bases(missing, progress)
+        action = "ls"
+    parameters = {size.name: size.parameters for size in model_sizes(task)}
+    table = Table("size", "parameters", "made", "folder (Hugging Face format)")
+    for spec in specs:
+        table.add_row(spec.size, f"{parameters[spec.size]:,}", "yes" if spec.made else "no", str(spec.folder))
+    console.print(table)
+    return 0
+
+
+def checkpoints(action: str, root: Path, quota: int | None) -> int:
+    from jfhpo.study.checkpoints import CheckpointRegistry
+
+    if not root.is_dir():
+        raise UsageError(f"no checkpoint folder {root}; it lies under a results folder as .checkpoints")
+    with CheckpointRegistry(root) as registry:
+        if action == "gc":
+            removed = registry.gc(quota)
+            for file in removed:
+                print(f"removed {file.path} ({file.bytes / 1e6:.1f} MB): {file.reason}")
+            print(f"{len(removed)} removed, {sum(file.bytes for file in removed) / 1e6:.1f} MB")
+            return 0
+        if action == "verify":
+            rows = [(checkpoint, problem or "good") for checkpoint, problem in registry.verify()]
+        else:
+            rows = [(checkpoint, checkpoint.bad or "") for checkpoint in registry.ls()]
+    table = Table("study", "configuration", "model", "step", "MB", "note", title=f"{len(rows)} checkpoints")
+    for checkpoint, note in rows:
+        key = checkpoint.key
+        size = f"{checkpoint.bytes / 1e6:.1f}"
+        table.add_row(key.scope, key.config_key, key.model, str(checkpoint.step), size, note)
+    Console().print(table)
+    return 1 if action == "verify" and any(note != "good" for _, note in rows) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] in (["run"], ["reproduce"]):
+        return {"run": run, "reproduce": reproduce}[arguments[0]](arguments[1:])
+    parser = argparse.ArgumentParser(
+        "jfhpo", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("run", help="run or continue one study")
+    verbs.add_parser("reproduce", help="run what is missing of an experiment, then write its tables (./run_all.sh)")
+    verbs.add_parser("methods", help="list the methods and their settings")
+    of_family = verbs.add_parser("family", help="the miniature model family")
+    of_family.add_argument("action", choices=("build", "ls"))
+    of_family.add_argument("sizes", nargs="*", help="sizes; all of them by default")
+    of_family.add_argument("--task", default="last_digit")
+    of_checkpoints = verbs.add_parser("checkpoints", help="the checkpoint registry of a results folder")
+    of_checkpoints.add_argument("action", choices=("ls", "verify", "gc"))
+    of_checkpoints.add_argument("root", type=Path)
+    of_checkpoints.add_argument("--quota", type=int, help="bytes to keep at most (gc)")
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.verb == "methods":
+            return methods()
+        if chosen.verb == "family":
+            return family(chosen.action, chosen.sizes, chosen.task)
+        return checkpoints(chosen.action, chosen.root, chosen.quota)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

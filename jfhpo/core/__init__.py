@@ -1,0 +1,1 @@
+"""The nouns and protocols everything else is written in. No torch below this line."""

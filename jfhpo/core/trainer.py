@@ -1,0 +1,59 @@
+"""What runs a trial. Trainers know nothing of optimizers or budgets; the study drives them step by step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jfhpo.core.trial import Cost, StepRecord, Trial
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well the current model answers one split."""
+
+    split: str
+    prompts: int
+    greedy: float
+    """Share of prompts answered correctly by greedy decoding."""
+    mean_at_k: float
+    """Mean accuracy of k samples per prompt at temperature 1 (pass@1 estimated with k samples)."""
+    standard_error: float
+    """Standard error of `mean_at_k` over prompts (the prompts are the sample; the k samples only sharpen each)."""
+    k: int
+    cost: Cost
+
+
+class TrainingFailed(RuntimeError):
+    """The trial cannot go on (a loss that is not finite, say). The study records a FAILED result."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be used: missing, truncated, altered or made by other code."""
+
+
+class Trainer(ABC):
+    """One trial at a time: start, step, save, evaluate; start again for the next trial.
+
+    Everything a run depends on comes from the trial, its seed and the checkpoint: two trainers given the same
+    trial produce the same records, and ``start(trial, checkpoint at 20)`` continues as if it had never stopped.
+    """
+
+    @abstractmethod
+    def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
+        """Yield one record per step until ``trial.fidelity.steps``; raise `TrainingFailed` or `CheckpointError`."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write a checkpoint of the current step to `path` (a new file): model, optimizer, scheduler, data order
+        and every RNG state. The caller makes it visible atomically."""
+
+    @abstractmethod
+    def evaluate(self, split: str, k: int, seed: int = 0) -> Evaluation:
+        """Accuracy of the current model on a split, `k` samples per prompt, drawn from `seed`."""
+
+    @abstractmethod
+    def overhead(self) -> Cost:
+        """Cost since the last call that no `StepRecord` carries: start-up, loading and saving."""

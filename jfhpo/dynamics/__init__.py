@@ -1,0 +1,1 @@
+"""Judging a learning curve while it grows."""

@@ -1,0 +1,1 @@
+"""JF-HPO itself: the surrogate, the acquisition function and the optimizer they make."""

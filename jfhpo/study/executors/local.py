@@ -1,0 +1,134 @@
+"""Trainers in long-lived worker processes on this machine.
+
+A worker imports its engine once and runs trial after trial, one thread each. The study sends one request at a time
+("the next step", "save", "evaluate") and so decides after every step whether there is another: budgets, stopping
+rules and records need no cooperation from the trainer. A worker that dies or hangs costs its trial, never the study.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from typing import Any
+
+from jfhpo.core.errors import unknown
+from jfhpo.core.trial import Cost
+
+TRAINERS = {"mini": "jfhpo.trainers.mini.trainer:MiniTrainer"}
+"""Engine name -> class, imported in the worker only: the study's own process needs no engine. A trainer of one's own is
+named by its path in the same form, ``package.module:Class``."""
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""A worker's environment: two single-threaded trials beat one with two threads."""
+
+
+@dataclass(frozen=True)
+class TrainerSpec:
+    """How to make a trainer in another process."""
+
+    name: str
+    arguments: dict[str, Any]
+    version: str
+    """Hash of the code and settings that decide what a trial turns out to be: part of every checkpoint's key."""
+
+    @property
+    def path(self) -> str:
+        """``package.module:Class``."""
+        path = TRAINERS.get(self.name, self.name)
+        if ":" not in path:
+            raise unknown("trainer", self.name, TRAINERS)
+        return path
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back for one request."""
+
+    value: Any
+    """The record, the evaluation, or None; None also for "next" once the fidelity is reached."""
+    overhead: Cost
+    """Cost that no record carries."""
+
+
+class TrialFailed(RuntimeError):
+    """The trial ended badly; the message is the reason to record."""
+
+    def __init__(self, reason: str, overhead: Cost | None = None):
+        super().__init__(reason)
+        self.overhead = overhead or Cost()
+
+
+class UnusableCheckpoint(RuntimeError):
+    """The trainer refused the checkpoint; the trial can start from an earlier one."""
+
+
+class Worker:
+    """One worker process. At most one request is under way."""
+
+    def __init__(self, spec: TrainerSpec, timeout: float):
+        self.spec, self.timeout = spec, timeout
+        self._launch()
+
+    def _launch(self) -> None:
+        self.connection, theirs = Pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jfhpo.study.executors.worker", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+        theirs.close()
+        with contextlib.suppress(BrokenPipeError):  # gone already: `receive` says how it ended
+            self.connection.send((self.spec.path, self.spec.arguments))
+
+    def send(self, verb: str, *arguments: Any) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # gone: `receive` says how it ended
+            self.connection.send((verb, arguments))
+
+    def receive(self) -> Reply:
+        """The answer to the request under way; raises `TrialFailed` or `UnusableCheckpoint`."""
+        if not self.connection.poll(self.timeout):
+            self.restart()
+            raise TrialFailed(f"no answer within {self.timeout:g} s; the worker was ended")
+        try:
+            kind, value, overhead = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            code = self.process.wait()
+            self.restart()
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise TrialFailed(f"the worker died ({how})") from None
+        if kind == "failed":
+            raise TrialFailed(value, overhead)
+        if kind == "checkpoint":
+            raise UnusableCheckpoint(value)
+        return Reply(value, overhead)
+
+    def call(self, verb: str, *arguments: Any) -> Reply:
+        self.send(verb, *arguments)
+        return self.receive()
+
+    def restart(self) -> None:
+        self.close()
+        self._launch()
+
+    def close(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def ready(workers: Sequence[Worker], timeout: float) -> list[Worker]:
+    """The workers whose answer, or end, is there; all of them when none came within `timeout` seconds."""
+    by_connection = {w.connection: w for w in workers}
+    answered = wait(list(by_connection), timeout)
+    return [by_connection[c] for c in answered] if answered else list(workers)

@@ -1,0 +1,64 @@
+"""A worker process: ``python -m jfhpo.study.executors.worker FD`` hosts one trainer and answers one request at a time.
+
+It is started as a program of its own and not through `multiprocessing`, so that it imports its engine and nothing of
+the study, and so that a study may be started from any script.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from jfhpo.core.trainer import CheckpointError, Trainer, TrainingFailed
+from jfhpo.core.trial import StepRecord
+
+
+def make_trainer(path: str, arguments: dict[str, Any]) -> Trainer:
+    """The trainer of ``package.module:Class``."""
+    module, cls = path.split(":")
+    return getattr(importlib.import_module(module), cls)(**arguments)
+
+
+def serve(requests: Connection) -> None:
+    """Make the trainer that the first message names, then answer until the study closes the connection.
+
+    An answer is (kind, value, overhead); kind is ok, failed or checkpoint.
+    """
+    trainer, steps = make_trainer(*requests.recv()), iter(())
+    while True:
+        try:
+            verb, arguments = requests.recv()
+        except EOFError:
+            return
+        try:
+            steps, value = _do(trainer, steps, verb, arguments)
+            kind = "ok"
+        except TrainingFailed as error:
+            kind, value = "failed", str(error)
+        except CheckpointError as error:
+            kind, value = "checkpoint", str(error)
+        except MemoryError:
+            kind, value = "failed", "out of memory"
+        except Exception as error:  # the process boundary: whatever the engine raised becomes the trial's reason
+            kind, value = "failed", f"{type(error).__name__}: {error}"
+        requests.send((kind, value, trainer.overhead()))
+
+
+def _do(
+    trainer: Trainer, steps: Iterator[StepRecord], verb: str, arguments: tuple[Any, ...]
+) -> tuple[Iterator[StepRecord], Any]:
+    """Carry out one verb; returns the iterator of steps from now on and the verb's value."""
+    if verb == "start":
+        return trainer.start(*arguments), None
+    if verb == "next":
+        return steps, next(steps, None)
+    return steps, getattr(trainer, verb)(*arguments)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the study, which ends its workers
+    serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,86 @@
+"""What a study knows so far: curves, results, spending. Built from events, live or read back from the records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jfhpo.core.problem import Problem
+from jfhpo.core.space import config_key
+from jfhpo.core.trainer import Evaluation
+from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResult
+
+
+class History:
+    def __init__(self, problem: Problem):
+        self.problem = problem
+        self.asked = 0
+        self.results: list[TrialResult] = []
+        """Search trials in the order they were told."""
+        self.final: TrialResult | None = None
+        self.optimizer_seconds = 0.0
+        self.recommended: Config | None = None
+        self.recommendation: Mapping[str, Any] = {}
+        self.evaluation: Evaluation | None = None
+        self.finished = False
+        self._curves: dict[tuple[str, str], list[StepRecord]] = {}
+
+    def curve(self, trial: Trial) -> list[StepRecord]:
+        """The steps known of this configuration on this model, from step 1; the list itself, to be appended to."""
+        return self._curves.setdefault((config_key(trial.config), trial.fidelity.model), [])
+
+    def steps_known(self, config: Config, model: str) -> int:
+        return len(self._curves.get((config_key(config), model), ()))
+
+    def runs(self, config: Config, status: Status) -> list[TrialResult]:
+        """Search trials of this configuration at the fidelity that counts, that ended so."""
+        key, full = config_key(config), self.problem.full
+        same = [r for r in self.results if r.trial.fidelity == full and config_key(r.trial.config) == key]
+        return [r for r in same if r.status is status]
+
+    def full_run(self, config: Config) -> TrialResult | None:
+        """The search trial that trained this configuration on the target in full, if one did."""
+        return next(iter(self.runs(config, Status.COMPLETED)), None)
+
+    def spent(self, running: Iterable[Cost] = ()) -> Cost:
+        """Everything charged to the budget: trials told, trials running, and the optimizer's own time."""
+        told = [r.cost for r in self.results] + ([self.final.cost] if self.final else [])
+        return sum([*told, *running], Cost(seconds=self.optimizer_seconds))
+
+    def failures_in_a_row(self) -> int:
+        count = 0
+        for result in reversed(self.results):
+            if result.status is not Status.FAILED:
+                break
+            count += 1
+        return count
+
+    def summary(self) -> dict[str, Any]:
+        """The study's outcome in plain data: the part of ``summary.json`` that events decide."""
+        final = self.final or (self.full_run(self.recommended) if self.recommended is not None else None)
+        statuses = Counter(r.status for r in self.results)
+        test = None
+        if self.evaluation is not None:
+            fields = ("split", "prompts", "greedy", "mean_at_k", "standard_error", "k")
+            test = {name: getattr(self.evaluation, name) for name in fields}
+        return {
+            "spent": vars(self.spent()),
+            "optimizer_seconds": self.optimizer_seconds,
+            "trials": {status.value: statuses[status] for status in Status},
+            "steps": sum(r.steps_done - r.resumed_from for r in self.results),
+            "search_cost": vars(sum((r.cost for r in self.results), Cost())),
+            "search_cost_from_scratch": vars(sum((r.cost_from_scratch for r in self.results), Cost())),
+            "final_cost": vars(self.final.cost if self.final else Cost()),
+            "recommended": dict(self.recommended) if self.recommended is not None else None,
+            "recommendation": dict(self.recommendation),
+            "final": final
+            and {
+                "model": final.trial.fidelity.model,
+                "steps": final.steps_done,
+                "validation": final.score,
+                "status": final.status.value,
+                "reason": final.reason,
+            },
+            "test": test,
+        }

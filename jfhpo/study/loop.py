@@ -1,0 +1,392 @@
+"""The study: ask for trials, drive them step by step under one budget, tell, recommend, train the target, test.
+
+Everything that happens is an event in ``records.jsonl`` before anything depends on it, so the same command again
+continues where the last one died: proposals are asked for again and must repeat (an optimizer's randomness comes
+from its seed), results are told again from the records, and the trial in flight goes on from its last checkpoint.
+
+The budget covers the search, the optimizer's own time and the training of the recommended configuration on the
+target; what that last run is expected to cost is held back from the search. The test evaluation is not charged: it is
+the measurement. Budgets and stopping rules are looked at after every step of every trial.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jfhpo.core.cost_model import CostModel
+from jfhpo.core.errors import UsageError
+from jfhpo.core.optimizer import Optimizer
+from jfhpo.core.problem import Problem
+from jfhpo.core.space import config_key
+from jfhpo.core.trainer import Evaluation
+from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResult
+from jfhpo.dynamics.early_stopping import rules
+from jfhpo.study.checkpoints import Checkpoint, CheckpointKey, CheckpointRegistry
+from jfhpo.study.executors.local import TrainerSpec, TrialFailed, UnusableCheckpoint, Worker, ready
+from jfhpo.study.history import History
+from jfhpo.study.records import Recorder, read_records, write_summary
+from jfhpo.study.trial_run import TrialRun
+
+RESERVE_MARGIN = 1.25
+"""The final run's expected cost is held back with a quarter to spare: most trials seen are short, and steps cost more
+towards the end of a run, when completions have grown (with 5 % to spare, one of two final runs ended at step 44)."""
+MAX_FAILURES_IN_A_ROW = 25
+"""Failures can be free of charge; a search in which everything fails has to end all the same."""
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    experiment: str
+    scale: str
+    seed: int
+    budget: float
+    """In the problem's `cost_unit`."""
+    workers: int = 1
+    checkpoint_every: int = 10
+    """Steps between checkpoints of a running trial: what a killed study has to repeat at most."""
+    step_timeout: float = 600.0
+    """Seconds after which a worker that does not answer is ended and its trial failed."""
+    test_k: int = 10
+    """Samples per test prompt, each from its own evaluation seed."""
+    test_seed: int = 90_210
+
+    def check(self, problem: Problem) -> None:
+        """A `UsageError` for a value that makes no sense."""
+        if not 0 < self.budget < math.inf:
+            raise UsageError(f"budget={self.budget:g} must be above 0 {problem.cost_unit}, and finite")
+        for name in ("workers", "checkpoint_every", "test_k"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)} must be at least 1")
+        if not self.step_timeout > 0:
+            raise UsageError(f"step_timeout={self.step_timeout:g} must be above 0 seconds")
+        if self.seed < 0:
+            raise UsageError(f"seed={self.seed} must be 0 or more")
+
+
+class Study:
+    """Implements `jfhpo.study.trial_run.Host` for its trials."""
+
+    def __init__(
+        self,
+        folder: Path,
+        problem: Problem,
+        optimizer: Optimizer,
+        trainer: TrainerSpec,
+        registry: CheckpointRegistry,
+        settings: StudySettings,
+        observers: Sequence[Callable[[dict[str, Any]], None]] = (),
+    ):
+        settings.check(problem)
+        self.folder, self.problem, self.optimizer = folder, problem, optimizer
+        self.trainer, self.registry, self.settings = trainer, registry, settings
+        self.observers = observers
+        self.rules = rules(optimizer.early_stopping)
+        self.history = History(problem)
+        self.costs = CostModel(problem)
+        self.open: dict[int, TrialRun] = {}
+        """Trials asked and not told."""
+
+    def run(self) -> dict[str, Any]:
+        """Run, or continue, to the end; returns what ``summary.json`` holds."""
+        self.recorder = Recorder(self.folder)
+        past = read_records(self.folder)
+        self.workers: list[Worker] = []
+        try:
+            if not past:
+                self.record("study", **self._description())
+            self._replay(past)
+            if not self.history.finished:
+                self.workers = [Worker(self.trainer, self.settings.step_timeout) for _ in range(self.settings.workers)]
+                if self.history.recommended is None:
+                    self._search()
+                    self._recommend()
+                if self.history.evaluation is None:
+                    self._evaluate(self._final())
+                self.record("finished")
+            summary = self._description() | self.history.summary()
+            write_summary(self.folder, summary)
+            self.registry.release(self._scope)
+            return summary
+        finally:
+            for worker in self.workers:
+                worker.close()
+            self.recorder.close()
+
+    # -- the phases --------------------------------------------------------------------------------------------
+
+    def _search(self) -> None:
+        """Keep every worker busy until the budget, less what the final run needs, is spent."""
+        waiting = list(self.open.values())  # in flight when the study was killed
+        busy: dict[Worker, TrialRun] = {}
+        while True:
+            for worker in self.workers:
+                if worker in busy:
+                    continue
+                run = waiting.pop(0) if waiting else self._ask_next()
+                if run is None:
+                    break
+                busy[worker] = run
+                self._start(run, worker)
+            if not busy:
+                return
+            for worker in ready(list(busy), self.settings.step_timeout):
+                if self._advance(busy[worker]):
+                    del busy[worker]
+
+    def _ask_next(self) -> TrialRun | None:
+        """The next trial, or None when the budget, the optimizer or all hope is at an end."""
+        if self.history.failures_in_a_row() >= MAX_FAILURES_IN_A_ROW:
+            return None
+        began = time.process_time()
+        reserve = self._reserve()
+        if self.spent().of(self.problem.cost_unit) >= self.settings.budget - reserve:
+            return None
+        run = self._ask(reserve)
+        if run is not None:
+            self._record_asked(run, self._charge(began))
+        return run
+
+    def _ask(self, reserve: float) -> TrialRun | None:
+        trial = self.optimizer.ask()
+        if trial is None:
+            return None
+        self.problem.check_fidelity(trial.fidelity)
+        # A trial that would itself be the final run has nothing held back from it.
+        is_final = trial.fidelity == self.problem.full and (
+            not self.history.results or config_key(trial.config) == config_key(self.optimizer.recommend())
+        )
+        return self._open(trial, "search", self.settings.budget - (0.0 if is_final else reserve))
+
+    def _open(self, trial: Trial, phase: str, limit: float) -> TrialRun:
+        self.history.asked += 1
+        watched = self.rules if phase == "search" else ()
+        self.open[trial.id] = TrialRun(trial, phase, limit, self.history.curve(trial), watched)
+        return self.open[trial.id]
+
+    def _record_asked(self, run: TrialRun, seconds: float) -> None:
+        self.record("asked", trial=run.trial.to_json(), phase=run.phase, optimizer_seconds=seconds)
+
+    def _reserve(self) -> float:
+        """Expected cost of training the present recommendation on the target, unless a trial did so already.
+
+        Shorter runs of it on the target are not credited: one more result may make another configuration the
+        recommendation, and a final run that is cut is worse than a little budget left over.
+        """
+        if not self.history.results:
+            return 0.0
+        config = self.optimizer.recommend()
+        if self.history.full_run(config) is not None:
+            return 0.0
+        return RESERVE_MARGIN * (self.costs.expect(self.problem.target, config, self.problem.max_steps) or 0.0)
+
+    def _resumable(self, config: Config) -> int:
+        """Steps on the target that the final run need not repeat: all known ones where checkpoints are reused, and in
+        any case those of the same run when the budget cut it."""
+        if self.optimizer.checkpoint_reuse:
+            return self.history.steps_known(config, self.problem.target)
+        return max((r.steps_done for r in self.history.runs(config, Status.CUT)), default=0)
+
+    def _recommend(self) -> None:
+        began = time.process_time()
+        self.history.recommended = dict(self.optimizer.recommend())
+        self.history.recommendation = self.optimizer.summary()
+        self.record(
+            "recommended",
+            config=self.history.recommended,
+            summary=self.history.recommendation,
+            optimizer_seconds=self._charge(began),
+        )
+
+    def _final(self) -> TrialResult:
+        """The recommended configuration trained on the target: a search trial that did so, or one more run."""
+        config = self.history.recommended
+        if (done := self.history.final or self.history.full_run(config)) is not None:
+            return done
+        run = next(iter(self.open.values()), None)  # in flight when the study was killed
+        if run is None:
+            trial = Trial(
+                id=self.history.asked,
+                config=config,
+                fidelity=self.problem.full,
+                seed=self.settings.seed,
+                resume_from=self._resumable(config),
+            )
+            run = self._open(trial, "final", self.settings.budget)
+            self._record_asked(run, 0.0)
+        self._start(run, self.workers[0])
+        while not self._advance(run):
+            pass
+        return self.history.final
+
+    def _evaluate(self, final: TrialResult) -> None:
+        """Test the trained target, from its checkpoint, or trained again (bit for bit) where that is lost."""
+        if final.status is Status.FAILED:
+            return
+        worker, checkpoint = self.workers[0], self.find_checkpoint(final.trial, final.steps_done)
+        worker.call("start", final.trial, checkpoint.path if checkpoint else None)
+        for _ in range(checkpoint.step if checkpoint else 0, final.steps_done):
+            worker.call("next")
+        test: Evaluation = worker.call("evaluate", "test", self.settings.test_k, self.settings.test_seed).value
+        self.registry.unpin(self._owner(final.trial))
+        self.history.evaluation = test
+        self.record("evaluated", evaluation=vars(test) | {"cost": vars(test.cost)})
+
+    # -- driving one trial -------------------------------------------------------------------------------------
+
+    def _start(self, run: TrialRun, worker: Worker) -> None:
+        run.worker, run.program = worker, run.course(self, self.settings.checkpoint_every)
+        verb, arguments = next(run.program)
+        worker.send(verb, *arguments)
+
+    def _advance(self, run: TrialRun) -> bool:
+        """Hand the worker's answer to the trial and send its next request; true once the trial has its result."""
+        try:
+            try:
+                answer = run.worker.receive()
+            except UnusableCheckpoint as error:
+                verb, arguments = run.program.throw(error)
+            else:
+                verb, arguments = run.program.send(answer)
+        except StopIteration as end:
+            result: TrialResult = end.value
+        except TrialFailed as failure:
+            run.cost += failure.overhead
+            result = run.result(Status.FAILED, str(failure), None)
+        else:
+            run.worker.send(verb, *arguments)
+            return False
+        began = time.process_time()
+        self._tell(run, result)
+        self.record("told", phase=run.phase, result=result.to_json(), optimizer_seconds=self._charge(began))
+        self.registry.gc()
+        return True
+
+    def _tell(self, run: TrialRun, result: TrialResult) -> None:
+        del self.open[run.trial.id]
+        self.registry.unpin(self._owner(run.trial))
+        self.costs.observe(result)
+        if run.phase == "final":
+            self.history.final = result
+        else:
+            self.history.results.append(result)
+            self.optimizer.tell(result)
+
+    def _charge(self, began: float) -> float:
+        """Charge the optimizer's CPU time since `began`."""
+        seconds = time.process_time() - began
+        self.history.optimizer_seconds += seconds
+        return seconds
+
+    # -- what a trial needs of its study -----------------------------------------------------------------------
+
+    def spent(self) -> Cost:
+        return self.history.spent(run.cost for run in self.open.values())
+
+    def out_of_budget(self, run: TrialRun) -> bool:
+        return self.spent().of(self.problem.cost_unit) >= run.limit
+
+    def record(self, event: str, **fields: Any) -> None:
+        entry = self.recorder.write(event, **fields)
+        for observe in self.observers:
+            observe(entry)
+
+    def find_checkpoint(self, trial: Trial, at_most: int) -> Checkpoint | None:
+        """The longest good one, pinned until the trial is told so that nothing collects it meanwhile."""
+        return self.registry.longest_prefix(self._key(trial), at_most, owner=self._owner(trial))
+
+    def save_checkpoint(self, run: TrialRun, step: int) -> None:
+        def write(path: Path) -> None:
+            run.cost += run.worker.call("save", path).overhead
+
+        self.registry.publish(self._key(run.trial), step, write, {"trial": run.trial.id})
+
+    @property
+    def _scope(self) -> str:
+        """Methods under comparison never share checkpoints: each study sees its own only."""
+        settings = self.settings
+        return "/".join((settings.experiment, self.problem.name, self.optimizer.name, f"seed={settings.seed}"))
+
+    def _owner(self, trial: Trial) -> str:
+        return f"{self._scope}/trial-{trial.id}"
+
+    def _key(self, trial: Trial) -> CheckpointKey:
+        return CheckpointKey(
+            scope=self._scope,
+            config_key=config_key(trial.config),
+            model=trial.fidelity.model,
+            seed=trial.seed,
+            task=self.problem.task,
+            code_version=self.trainer.version,
+        )
+
+    def _description(self) -> dict[str, Any]:
+        problem, settings = self.problem, self.settings
+        return {
+            "experiment": settings.experiment,
+            "scale": settings.scale,
+            "problem": problem.name,
+            "task": problem.task,
+            "method": self.optimizer.name,
+            "seed": settings.seed,
+            "budget": {"amount": settings.budget, "unit": problem.cost_unit},
+            "proxy": problem.proxy,
+            "target": problem.target,
+            "max_steps": problem.max_steps,
+            "rungs": list(problem.rungs),
+            "workers": settings.workers,
+            "trainer": self.trainer.name,
+            "code_version": self.trainer.version,
+            "machine": machine(),
+        }
+
+    # -- continuing --------------------------------------------------------------------------------------------
+
+    def _replay(self, past: list[dict[str, Any]]) -> None:
+        """Bring optimizer, history and costs to where the records end."""
+        for event in past:
+            self.history.optimizer_seconds += event.get("optimizer_seconds", 0.0)
+            kind = event["event"]
+            if kind == "asked":
+                self._replay_asked(Trial.from_json(event["trial"]), event["phase"])
+            elif kind == "started":
+                self.open[event["trial"]].begin(event["resumed_from"])
+            elif kind == "step":
+                self.open[event["trial"]].add(StepRecord.from_json(event["record"]))
+            elif kind == "told":
+                run = self.open[event["result"]["trial"]]
+                self._tell(run, run.told(event["result"]))
+            elif kind == "recommended":
+                self.history.recommended, self.history.recommendation = event["config"], event["summary"]
+            elif kind == "evaluated":
+                test = event["evaluation"]
+                self.history.evaluation = Evaluation(**test | {"cost": Cost(**test["cost"])})
+            elif kind == "finished":
+                self.history.finished = True
+
+    def _replay_asked(self, recorded: Trial, phase: str) -> None:
+        if phase == "final":
+            self._open(recorded, phase, self.settings.budget)
+            return
+        again = self._ask(self._reserve())
+        if again is None or again.trial != recorded:
+            raise UsageError(
+                f"{self.folder}: trial {recorded.id} of the records is not what method {self.optimizer.name} proposes "
+                "now, so the code or a library changed since; finish it with that version or choose another out="
+            )
+
+
+def machine() -> str:
+    """Processor and cores, to be read beside any number of seconds."""
+    names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []

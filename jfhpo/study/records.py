@@ -1,0 +1,81 @@
+"""`records.jsonl`: what happened, one JSON object per line, flushed and fsynced before anything depends on it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jfhpo.core.errors import UsageError
+
+RECORDS, SUMMARY, CONFIG, LOCK = "records.jsonl", "summary.json", "config.yaml", ".lock"
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Every whole event. A last line without its newline was being written when the process died: it is left out."""
+    path = folder / RECORDS
+    if not path.exists():
+        return []
+    return [event for event, _ in _whole_lines(path)]
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """(event, end offset in bytes) of each whole line."""
+    end = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            end += len(line)
+            try:
+                yield json.loads(line), end
+            except json.JSONDecodeError as error:
+                where = f"{path} line {number}"
+                raise UsageError(f"{where} is damaged ({error.msg}); restore it or delete the folder") from error
+
+
+class Recorder:
+    """Appends events; holds the folder's lock so that two processes cannot write one study."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._lock = (folder / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            reason = "is being written by another process; wait for it or choose another out="
+            raise UsageError(f"{folder} {reason}") from error
+        path = folder / RECORDS
+        whole = max((end for _, end in _whole_lines(path)), default=0) if path.exists() else 0
+        self._file = path.open("ab")
+        self._file.truncate(whole)  # drop the half line of a killed process, or the next event would join it
+
+    def write(self, event: str, **fields: Any) -> dict[str, Any]:
+        entry = {"event": event, "time": round(time.time(), 3), **fields}
+        self._file.write(json.dumps(entry).encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return entry
+
+    def close(self) -> None:
+        self._file.close()
+        self._lock.close()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write aside, fsync, rename: a reader sees the old file or the new one, never half of one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")

@@ -1,0 +1,1 @@
+"""What runs a trial. One interface (`jfhpo.core.trainer.Trainer`), one module or package per engine."""

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# One command for everything; see usage below. Sets itself up on a machine with git and Python 3.10-3.12.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+usage() {
+  cat <<'TEXT'
+usage: ./run_all.sh [scale] [key=value ...]
+
+  ./run_all.sh            the main job: real GRPO on miniature models, about ten minutes on 2 cores
+  ./run_all.sh smoke      everything, tiny: under 90 seconds
+  ./run_all.sh test       the tests
+  ./run_all.sh setup      only make .venv and install what is missing
+
+  ./run_all.sh smoke experiment=main method=jfhpo      just that
+  ./run_all.sh mini seed=3 budget=240                  one more seed, a larger budget
+
+The same command again runs only what is missing. Without an active environment, .venv is made and used.
+PYTHON chooses the interpreter; PIP_INSTALL_TORCH replaces `torch==2.13.0`, e.g. with the address of a CPU wheel.
+TEXT
+}
+
+find_python() {
+  for candidate in "${PYTHON:-}" python3.11 python3.12 python3.10 python3; do
+    if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo "error: no Python 3.10, 3.11 or 3.12 found; install one or set PYTHON=/path/to/python3.11" >&2
+  exit 2
+}
+
+# Install into the active environment, or into .venv. Skipped when pyproject.toml has not changed since the last time.
+setup() {
+  local extras=$1 python
+  if [ -n "${VIRTUAL_ENV:-}" ] || [ "${CONDA_DEFAULT_ENV:-base}" != base ]; then
+    python=python
+  else
+    python=$(find_python)
+    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    # shellcheck disable=SC1091
+    source .venv/bin/activate
+    python=.venv/bin/python
+  fi
+  local prefix stamp wanted
+  prefix=$("$python" -c 'import sys; print(sys.prefix)')
+  stamp="$prefix/.jfhpo-installed-$extras"
+  wanted=$(cksum < pyproject.toml; pwd)
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    local began=$SECONDS
+    echo "setting up $prefix (a few minutes the first time)"
+    # torch first and alone: a plain dependency would take a build with gigabytes of CUDA on a machine without a GPU.
+    "$python" -c 'import torch' 2>/dev/null || "$python" -m pip install --quiet --disable-pip-version-check "${PIP_INSTALL_TORCH:-torch==2.13.0}"
+    "$python" -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
+    echo "$wanted" > "$stamp"
+    echo "set-up took $((SECONDS - began)) s"
+  fi
+}
+
+export HYDRA_FULL_ERROR=0 TOKENIZERS_PARALLELISM=false
+case "${1:-mini}" in
+  -h | --help | help) usage ;;
+  setup) setup dev,trl ;;
+  test)
+    shift
+    setup dev,trl
+    exec python -m pytest "$@"
+    ;;
+  *)
+    setup dev
+    exec python -m jfhpo.cli reproduce "$@"
+    ;;
+esac

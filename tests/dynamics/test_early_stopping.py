@@ -1,0 +1,257 @@
+"""Every stopping rule on curves made by hand: it fires at the step it should, and not one step earlier."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jfhpo.core.errors import UsageError
+from jfhpo.core.trial import Cost, StepRecord
+from jfhpo.dynamics.early_stopping import (
+    PRESETS,
+    KLGrowth,
+    KLRunaway,
+    RewardBelowStart,
+    RewardDrop,
+    Rule,
+    Stop,
+    ZeroReward,
+    judge,
+    rules,
+)
+
+
+def curve(reward: Sequence[float] | None = None, kl: Sequence[float] | None = None) -> list[StepRecord]:
+    """A curve of these rewards and KL values; what is not given stays where no rule minds it."""
+    length = len(reward if reward is not None else kl)
+    reward = reward if reward is not None else [0.5] * length
+    kl = kl if kl is not None else [0.01] * length
+    return [StepRecord(i + 1, reward[i], kl[i], 0, 0, 0, 0, 0, 0, Cost()) for i in range(length)]
+
+
+def fires_at(rule: Rule, whole: Sequence[StepRecord]) -> int | None:
+    """The first step at which the rule speaks while the curve grows."""
+    for step in range(len(whole) + 1):
+        if (stop := rule.judge(whole[:step])) is not None:
+            assert stop.step == step
+            return step
+    return None
+
+
+def grown(start: float, factors: Sequence[float]) -> list[float]:
+    values = [start]
+    for factor in factors:
+        values.append(values[-1] * factor)
+    return values
+
+
+# -- the paper's rules: adjacent steps, τ1 = 15 %, τ2 = 10 %, k = 5
+
+
+def test_the_paper_preset_is_the_papers():
+    assert PRESETS["paper"] == (KLGrowth(0.15, 5), RewardDrop(0.10, 5), ZeroReward(5))
+
+
+def test_kl_growth_fires_after_five_growths_in_a_row():
+    assert fires_at(KLGrowth(), curve(kl=grown(0.1, [1.16] * 8))) == 6  # six values, five growths
+    assert fires_at(KLGrowth(), curve(kl=grown(0.1, [1.0, 1.0, *[1.16] * 5]))) == 8
+
+
+def test_kl_growth_of_exactly_the_threshold_does_not_count():
+    assert fires_at(KLGrowth(threshold=0.5), curve(kl=grown(1.0, [1.5] * 10))) is None
+    assert fires_at(KLGrowth(threshold=0.5), curve(kl=grown(1.0, [1.51] * 10))) == 6
+    assert fires_at(KLGrowth(), curve(kl=grown(0.1, [1.14] * 10))) is None
+
+
+@pytest.mark.parametrize("flat", [0, 1, 2, 3, 4])
+def test_one_step_without_growth_starts_the_count_again(flat):
+    factors = [1.2] * 5 + [1.2] * 5
+    factors[flat] = 1.0
+    assert fires_at(KLGrowth(), curve(kl=grown(0.1, factors))) == flat + 2 + 5
+
+
+def test_kl_growth_near_zero_counts_as_the_paper_has_it():
+    """The literal rule has no floor: this is why ``robust`` exists."""
+    assert fires_at(KLGrowth(), curve(kl=grown(1e-7, [1.2] * 6))) == 6
+    assert fires_at(KLGrowth(), curve(kl=[0.0, 1e-9, 2e-9, 3e-9, 4e-9, 5e-9])) == 6
+    assert fires_at(KLGrowth(), curve(kl=[0.0] * 20)) is None
+
+
+def test_kl_growth_with_values_below_zero_does_not_divide_by_a_negative():
+    """An estimate of KL can be below zero; from -0.2 to -0.1 it grew, from -0.1 to -0.2 it did not."""
+    assert KLGrowth(patience=1).judge(curve(kl=[-0.2, -0.1])) is not None
+    assert KLGrowth(patience=1).judge(curve(kl=[-0.1, -0.2])) is None
+    assert KLGrowth(patience=1).judge(curve(kl=[-0.2, -0.19])) is None, "by 5 %"
+
+
+def test_reward_drop_fires_after_five_drops_in_a_row():
+    assert fires_at(RewardDrop(), curve(reward=grown(0.9, [0.89] * 8))) == 6
+    assert fires_at(RewardDrop(), curve(reward=grown(0.9, [1.0, 1.1, *[0.85] * 5]))) == 8
+
+
+def test_a_reward_drop_of_exactly_the_threshold_does_not_count():
+    assert fires_at(RewardDrop(threshold=0.5), curve(reward=grown(1.0, [0.5] * 10))) is None
+    assert fires_at(RewardDrop(threshold=0.5), curve(reward=grown(1.0, [0.49] * 10))) == 6
+    assert fires_at(RewardDrop(), curve(reward=grown(0.9, [0.91] * 10))) is None
+
+
+@pytest.mark.parametrize("held", [0, 1, 2, 3, 4])
+def test_one_step_without_a_drop_starts_the_count_again(held):
+    factors = [0.8] * 10
+    factors[held] = 1.0
+    assert fires_at(RewardDrop(), curve(reward=grown(0.9, factors))) == held + 2 + 5
+
+
+def test_a_rising_reward_never_drops():
+    assert fires_at(RewardDrop(), curve(reward=grown(0.1, [1.2] * 10))) is None
+
+
+def test_no_reward_fires_at_the_fifth_zero():
+    assert fires_at(ZeroReward(), curve(reward=[0.0] * 8)) == 5
+    assert fires_at(ZeroReward(), curve(reward=[0.3, 0.2, *[0.0] * 5])) == 7
+
+
+@pytest.mark.parametrize("lucky", [0, 1, 2, 3, 4])
+def test_one_reward_starts_the_count_of_zeros_again(lucky):
+    reward = [0.0] * 10
+    reward[lucky] = 1e-6
+    assert fires_at(ZeroReward(), curve(reward=reward)) == lucky + 1 + 5
+
+
+# -- the robust rules: windows and floors
+
+
+def test_reward_below_its_own_start_fires_at_the_fifth_step_below_nine_tenths_of_it():
+    start = [0.4, 0.5, 0.6]  # mean .5, floor .45
+    assert fires_at(RewardBelowStart(), curve(reward=[*start, *[0.44] * 8])) == 8
+    assert fires_at(RewardBelowStart(), curve(reward=[*start, 0.7, 0.7, *[0.44] * 8])) == 10
+    assert fires_at(RewardBelowStart(), curve(reward=[*start, *[0.46] * 20])) is None
+
+
+def test_a_reward_exactly_on_the_floor_is_not_below_it():
+    on = curve(reward=[0.5, 0.5, 0.5, *[0.25] * 9])
+    assert fires_at(RewardBelowStart(fraction=0.5), on) is None
+
+
+@pytest.mark.parametrize("back", [0, 1, 2, 3, 4])
+def test_one_step_at_the_start_level_starts_the_count_again(back):
+    reward = [0.5, 0.5, 0.5, *[0.2] * 12]
+    reward[3 + back] = 0.5
+    assert fires_at(RewardBelowStart(), curve(reward=reward)) == 3 + back + 1 + 5
+
+
+def test_the_start_itself_is_not_judged():
+    """Five steps after the three that set the level, however the level fell within those."""
+    assert fires_at(RewardBelowStart(), curve(reward=[1.0, *[0.1] * 10])) == 8
+
+
+def test_a_run_that_starts_at_zero_reward_has_nothing_to_fall_below():
+    assert fires_at(RewardBelowStart(), curve(reward=[0.0] * 20)) is None
+
+
+def test_runaway_kl_fires_after_five_steps_above_the_mean_of_the_five_before():
+    # Flat at .3 nats (above the floor) for 5 steps, then half as much again at every step.
+    assert fires_at(KLRunaway(), curve(kl=[0.3] * 5 + grown(0.45, [1.5] * 6))) == 10
+    assert fires_at(KLRunaway(), curve(kl=[0.3] * 9 + grown(0.45, [1.5] * 6))) == 14
+
+
+def test_runaway_kl_has_a_floor():
+    """Doubling at every step means nothing while KL is below .2 nats."""
+    kl = grown(1e-4, [2.0] * 16)
+    first = next(i for i, value in enumerate(kl) if value > 0.2)
+    assert fires_at(KLRunaway(), curve(kl=kl)) == first + 5
+    assert fires_at(KLRunaway(), curve(kl=grown(1e-6, [2.0] * 14))) is None
+
+
+def test_runaway_kl_lets_slow_growth_and_a_doubling_pass():
+    assert fires_at(KLRunaway(), curve(kl=grown(0.3, [1.03] * 40))) is None
+    assert fires_at(KLRunaway(), curve(kl=[0.3] * 6 + [0.6] * 20)) is None, "its own plateau catches up within five"
+    assert fires_at(KLRunaway(), curve(kl=[0.3] * 6 + [1.2] * 20)) == 11, "four times as much does not"
+
+
+@pytest.mark.parametrize("calm", [0, 1, 2, 3, 4])
+def test_one_calm_step_starts_the_count_of_runaway_kl_again(calm):
+    kl = [0.3] * 5 + grown(0.45, [1.5] * 11)
+    kl[5 + calm] = 0.2
+    assert fires_at(KLRunaway(), curve(kl=kl)) == 5 + calm + 1 + 5
+
+
+# -- what holds for all of them
+
+
+ALL = [KLGrowth(), RewardDrop(), ZeroReward(), RewardBelowStart(), KLRunaway()]
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda r: type(r).__name__)
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4])
+def test_a_curve_shorter_than_the_patience_is_never_judged(rule, length):
+    worst = curve(reward=grown(1.0, [0.0] * 4)[:length], kl=grown(1.0, [10.0] * 4)[:length])
+    assert rule.judge(worst) is None
+
+
+@pytest.mark.parametrize("rule", ALL, ids=lambda r: type(r).__name__)
+@settings(max_examples=25, deadline=None)
+@given(values=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 5)), max_size=30))
+def test_a_verdict_depends_on_the_curve_alone_and_names_its_last_step(rule, values):
+    seen = curve([r for r, _ in values], [k for _, k in values])
+    stop = rule.judge(seen)
+    assert stop == rule.judge(tuple(seen))
+    assert stop is None or stop.step == len(seen)
+
+
+@pytest.mark.parametrize(
+    ("rule", "seen", "values"),
+    [
+        (KLGrowth(), curve(kl=grown(0.1, [2.0] * 5)), ["kl_growth at step 6", "0.1 -> 3.2", "+100%"]),
+        (RewardDrop(), curve(reward=grown(0.8, [0.5] * 5)), ["reward_drop at step 6", "0.800 -> 0.025"]),
+        (ZeroReward(), curve(reward=[0.0] * 5), ["zero_reward at step 5", "5 steps"]),
+        (RewardBelowStart(), curve(reward=[0.5] * 3 + [0.2, 0.3, 0.1, 0.1, 0.1]), ["step 8", "5 0.300 < 0.450"]),
+        (KLRunaway(), curve(kl=[0.3] * 5 + grown(0.5, [2.0] * 4)), ["kl_runaway at step 10", "KL 8 nats"]),
+    ],
+    ids=lambda v: type(v).__name__ if not isinstance(v, list) else "",
+)
+def test_a_verdict_tells_the_rule_the_step_and_the_values(rule, seen, values):
+    text = str(rule.judge(seen))
+    assert [v for v in values if v not in text] == [], text
+    assert "\n" not in text
+
+
+class Says:
+    def __init__(self, name: str | None):
+        self.name = name
+
+    def judge(self, curve: Sequence[StepRecord]) -> Stop | None:
+        return Stop(self.name, len(curve), "") if self.name else None
+
+
+def test_the_first_rule_that_speaks_is_heard():
+    seen = curve(reward=[0.5])
+    assert judge((Says(None), Says("second"), Says("third")), seen).rule == "second"
+    assert judge((Says(None),), seen) is None
+    assert judge((), seen) is None
+
+
+def test_presets_by_name():
+    assert rules("none") == ()
+    assert rules("robust") == (RewardBelowStart(0.9, 3, 5), KLRunaway(0.15, 0.2, 5, 5))
+    with pytest.raises(UsageError, match=r"early_stopping.*'papper'.*did you mean 'paper'.*none, paper, robust"):
+        rules("papper")
+
+
+def test_a_healthy_run_is_left_alone_by_every_preset():
+    reward = [0.15 + 0.75 * (1 - math.exp(-i / 15)) + 0.03 * math.sin(7 * i) for i in range(50)]
+    kl = [0.1 * (1 - math.exp(-i / 15)) * (1 + 0.2 * math.sin(5 * i)) for i in range(50)]
+    whole = curve(reward, kl)
+    assert all(judge(preset, whole[:n]) is None for preset in PRESETS.values() for n in range(51))
+
+
+def test_a_collapse_to_chance_is_caught_by_robust_and_missed_by_paper():
+    """A collapsed policy does not earn zero: it sits at chance, below where it began."""
+    whole = curve(reward=[0.3, 0.32, 0.31, 0.2, *[0.13, 0.12, 0.14] * 6])
+    steps = range(1, len(whole) + 1)
+    assert min(n for n in steps if judge(rules("robust"), whole[:n])) == 8
+    assert not any(judge(rules("paper"), whole[:n]) for n in steps)

@@ -1,0 +1,76 @@
+"""A small study on the formula trainer, for the tests of the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jfhpo.core.optimizer import Optimizer
+from jfhpo.core.problem import ModelSize, Problem
+from jfhpo.core.space import SearchSpace
+from jfhpo.study.checkpoints import CheckpointRegistry
+from jfhpo.study.executors.local import TrainerSpec
+from jfhpo.study.loop import Study, StudySettings
+from jfhpo.study.methods import method
+from jfhpo.study.records import read_records
+
+
+def problem(**changes: Any) -> Problem:
+    fields: dict[str, Any] = {
+        "name": "curves",
+        "task": "curves",
+        "space": SearchSpace({"lr": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}}),
+        "family": (ModelSize("small", 1000, 32, 1.0), ModelSize("large", 4000, 128, 4.0)),
+        "proxy": "small",
+        "target": "large",
+        "max_steps": 20,
+        "rungs": (5, 10, 20),
+        "recipe": {"lr": 2e-4},
+        "cost_unit": "flops",
+    }
+    return Problem(**fields | changes)
+
+
+def study(
+    folder: Path,
+    *,
+    name: str = "jfhpo",
+    budget: float = 300_000.0,
+    trainer: dict[str, Any] | None = None,
+    of: Problem | None = None,
+    optimizer: Optimizer | None = None,
+    observers: tuple = (),
+    settings: dict[str, Any] | None = None,
+    method_settings: dict[str, Any] | None = None,
+) -> Study:
+    """A study in `folder`, which also holds its checkpoints."""
+    of = of or problem()
+    home = folder / "study"
+    home.mkdir(parents=True, exist_ok=True)
+    cls, own = method(name), settings or {}
+    return Study(
+        home,
+        of,
+        optimizer or cls(of, seed=0, settings=cls.Settings(**method_settings or {})),
+        TrainerSpec("tests.fakes.curve_trainer:CurveTrainer", trainer or {}, "v1"),
+        CheckpointRegistry(folder / "checkpoints"),
+        StudySettings(**{**BASICS, "budget": budget} | own),
+        observers,
+    )
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    return [e for e in read_records(folder / "study") if e["event"] == kind]
+
+
+BASICS = {"experiment": "test", "scale": "test", "seed": 0, "checkpoint_every": 4}
+TIMES = ("time", "seconds", "optimizer_seconds", "machine")
+
+
+def without_times(value: Any) -> Any:
+    """The same with everything measured in seconds left out."""
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
+    if isinstance(value, list):
+        return [without_times(v) for v in value]
+    return value

@@ -1,0 +1,258 @@
+"""The study loop on learning curves by formula: budgets, statuses, reuse, failures, and being killed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from jfhpo.core.errors import UsageError
+from jfhpo.core.optimizer import Optimizer
+from jfhpo.core.trial import Fidelity, Trial
+from tests.fakes.curve_trainer import SECONDS
+from tests.study.study_parts import events, problem, study, without_times
+
+STEP = 1000 * SECONDS["large"]
+"""FLOPs of a step on the target."""
+
+
+class Scripted(Optimizer):
+    """Asks for what it is told to ask."""
+
+    name = "scripted"
+    Settings = dict
+
+    def __init__(self, problem, trials, early_stopping="none", reuse=True):
+        super().__init__(problem, seed=0, settings={})
+        self.trials, self.results = list(trials), []
+        self.early_stopping, self.checkpoint_reuse = early_stopping, reuse
+
+    def ask(self):
+        return self.trials.pop(0) if self.trials else None
+
+    def tell(self, result):
+        self.results.append(result)
+
+    def recommend(self):
+        return self.results[0].trial.config if self.results else {"lr": 1e-3}
+
+
+def trial(i, lr=1e-3, model="small", steps=10, resume_from=0, validate_at=()):
+    return Trial(i, {"lr": lr}, Fidelity(model, steps), 0, resume_from, validate_at)
+
+
+def scripted(folder, *trials, early_stopping="none", reuse=True, **keywords):
+    of = keywords.pop("of", problem())
+    return study(folder, of=of, optimizer=Scripted(of, trials, early_stopping, reuse), **keywords)
+
+
+@pytest.mark.parametrize("name", ["recipe", "random_search", "jfhpo"])
+@pytest.mark.parametrize("budget", [STEP * 7.5, STEP * 38])
+def test_no_method_overruns_its_budget_by_more_than_a_step(tmp_path, name, budget):
+    summary = study(tmp_path, name=name, budget=budget).run()
+    assert summary["spent"]["flops"] <= budget + STEP
+    assert summary["final"]["model"] == "large"
+
+
+def test_the_final_run_is_held_back_from_the_search(tmp_path):
+    """A search on the proxy leaves enough for the whole target run, and what it leaves over is less than that."""
+    summary = study(tmp_path, budget=STEP * 60).run()
+    assert summary["final"]["status"] == "completed"
+    assert summary["final"]["steps"] == 20
+    assert summary["spent"]["flops"] > STEP * 40
+
+
+def test_a_budget_smaller_than_one_run_cuts_it(tmp_path):
+    summary = study(tmp_path, name="recipe", budget=STEP * 7.5).run()
+    assert summary["trials"]["cut"] == 1
+    # Nothing was left for a final run, so it ends where the search did.
+    assert summary["final"]["steps"] == 8
+    assert summary["test"] is not None
+
+
+def test_random_search_needs_no_final_run(tmp_path):
+    """Its best configuration was trained on the target in full; that run's checkpoint is tested."""
+    summary = study(tmp_path, name="random_search", budget=STEP * 70).run()
+    assert summary["final_cost"]["flops"] == 0
+    assert summary["final"]["status"] == "completed"
+    assert [e["phase"] for e in events(tmp_path, "asked")] == ["search"] * 4
+    assert summary["test"]["mean_at_k"] == pytest.approx(summary["final"]["validation"])
+
+
+def test_a_resumed_trial_pays_only_for_its_new_steps(tmp_path):
+    s = scripted(tmp_path, trial(0, steps=5), trial(1, steps=10, resume_from=5))
+    s.run()
+    first, second = s.history.results
+    assert second.resumed_from == 5
+    assert second.cost.flops == pytest.approx(5000)
+    assert second.cost_from_scratch.flops == pytest.approx(10_000)
+    assert [r.step for r in second.curve] == list(range(1, 11))
+    assert first.cost == first.cost_from_scratch
+
+
+def test_without_resume_from_nothing_is_reused(tmp_path):
+    s = scripted(tmp_path, trial(0, steps=5), trial(1, steps=10), reuse=False)
+    s.run()
+    assert s.history.results[1].cost.flops == pytest.approx(10_000)
+    assert s.history.final.resumed_from == 0
+
+
+def test_the_final_run_resumes_a_shorter_run_on_the_target(tmp_path):
+    s = scripted(tmp_path, trial(0, model="large", steps=10))
+    s.run()
+    assert s.history.final.resumed_from == 10
+    assert s.history.final.cost.flops == pytest.approx(10 * STEP)
+
+
+def test_an_early_stopped_trial_is_validated_where_it_stopped(tmp_path):
+    s = scripted(tmp_path, trial(0, lr=0.09, steps=20), early_stopping="robust")
+    s.run()
+    (result,) = s.history.results
+    assert result.status.value == "early_stopped"
+    assert result.reason.startswith("reward_below_start at step 8")
+    assert result.steps_done == 8
+    assert result.score is not None
+    assert result.cost.flops == pytest.approx(8 * 1000 + 500)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        ("nan", "loss is nan at step 3"),
+        ("raise", "RuntimeError: CUDA out of memory"),
+        ("die", "the worker died (signal 9)"),
+        ("hang", "no answer within 3 s; the worker was ended"),
+    ],
+)
+def test_a_failed_trial_is_a_result_and_the_study_goes_on(tmp_path, trouble, reason):
+    settings = {"step_timeout": 3.0} if trouble == "hang" else {}
+    s = scripted(tmp_path, trial(0), trial(1), trial(2), trainer={"trouble": {"1": trouble}}, settings=settings)
+    summary = s.run()
+    assert [r.status.value for r in s.history.results] == ["completed", "failed", "completed"]
+    failed = s.history.results[1]
+    assert failed.reason == reason
+    assert failed.score is None
+    assert failed.cost.flops == pytest.approx(2000), "two steps were paid for"
+    assert summary["trials"]["failed"] == 1
+    assert summary["final"]["status"] == "completed"
+
+
+def test_a_search_in_which_everything_fails_ends(tmp_path):
+    trials = [trial(i) for i in range(100)]
+    s = scripted(tmp_path, *trials, trainer={"trouble": {str(i): "nan" for i in range(100)}}, budget=1e9)
+    summary = s.run()
+    assert summary["trials"]["failed"] == 25
+
+
+def test_a_failed_final_run_has_no_test_score(tmp_path):
+    s = scripted(tmp_path, trial(0, steps=5), trainer={"trouble": {"1": "nan"}})
+    summary = s.run()
+    assert summary["final"]["status"] == "failed"
+    assert summary["test"] is None
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    """Truncated on disk after the first trial: the second resumes from step 4 instead of 5."""
+
+    def damage(event):
+        if event["event"] == "told" and event["result"]["trial"] == 0:
+            newest = max(s.registry.ls(), key=lambda c: c.step)
+            newest.path.write_bytes(newest.path.read_bytes()[:-3])
+
+    s = scripted(tmp_path, trial(0, steps=5), trial(1, steps=10, resume_from=5), observers=(damage,))
+    s.run()
+    assert s.history.results[1].resumed_from == 4
+    assert s.history.results[1].cost.flops == pytest.approx(6000)
+
+
+def test_several_workers_share_one_budget(tmp_path):
+    summary = study(tmp_path, name="jfhpo", budget=STEP * 80, settings={"workers": 3}).run()
+    assert summary["spent"]["flops"] <= STEP * 80 + 3 * STEP
+    assert summary["final"]["status"] == "completed"
+    told = Counter(e["result"]["status"] for e in events(tmp_path, "told"))
+    assert told["completed"] > 5
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing is caught, nothing is tidied up."""
+
+
+@pytest.mark.parametrize("name", ["random_search", "jfhpo"])
+def test_a_study_killed_at_any_event_continues_to_the_same_end(tmp_path, name):
+    whole = without_times(study(tmp_path / "whole", name=name, budget=STEP * 45).run())
+    count = len(events(tmp_path / "whole", "step")) + len(events(tmp_path / "whole", "told"))
+    for kill_at in range(2, count, count // (3 if name == "jfhpo" else 6)):
+        seen = 0
+
+        def kill(event, kill_at=kill_at):
+            nonlocal seen
+            seen += event["event"] in ("step", "told")
+            if seen == kill_at:
+                raise Killed
+
+        folder = tmp_path / f"killed-{kill_at}"
+        with pytest.raises(Killed):
+            study(folder, name=name, budget=STEP * 45, observers=(kill,)).run()
+        lost = events(folder, "step")
+        again = without_times(study(folder, name=name, budget=STEP * 45).run())
+        assert again == whole
+        started = events(folder, "started")
+        if lost:
+            last = lost[-1]
+            restarts = [e for e in started if e["trial"] == last["trial"]]
+            if len(restarts) > 1:
+                assert last["record"]["step"] - restarts[-1]["resumed_from"] <= 4, "more lost than since a checkpoint"
+
+
+def test_a_finished_study_is_shown_and_not_run_again(tmp_path):
+    first = study(tmp_path, budget=STEP * 40).run()
+    lines = (tmp_path / "study" / "records.jsonl").read_bytes()
+    assert study(tmp_path, budget=STEP * 40).run() == first
+    assert (tmp_path / "study" / "records.jsonl").read_bytes() == lines
+
+
+def test_records_that_the_method_would_not_repeat_are_refused(tmp_path):
+    def kill(event):
+        if event["event"] == "told":
+            raise Killed
+
+    with pytest.raises(Killed):
+        study(tmp_path, name="random_search", observers=(kill,)).run()
+    path = tmp_path / "study" / "records.jsonl"
+    path.write_text(path.read_text().replace('"lr": 0.0002', '"lr": 0.0003'))
+    with pytest.raises(UsageError, match="trial 0 of the records is not what method random_search proposes now"):
+        study(tmp_path, name="random_search").run()
+
+
+def test_a_half_written_last_line_is_dropped(tmp_path):
+    first = study(tmp_path / "a", name="random_search", budget=STEP * 45).run()
+
+    def kill(event):
+        if event["event"] == "step" and event["record"]["step"] == 9:
+            raise Killed
+
+    with pytest.raises(Killed):
+        study(tmp_path / "b", name="random_search", budget=STEP * 45, observers=(kill,)).run()
+    with (tmp_path / "b" / "study" / "records.jsonl").open("a") as file:
+        file.write('{"event": "step", "trial": 0, "rec')
+    assert without_times(study(tmp_path / "b", name="random_search", budget=STEP * 45).run()) == without_times(first)
+
+
+def test_two_processes_cannot_write_one_study(tmp_path):
+    def second(event):
+        if event["event"] == "study":
+            with pytest.raises(UsageError, match="is being written by another process"):
+                study(tmp_path).run()
+
+    study(tmp_path, observers=(second,), name="recipe").run()
+
+
+@pytest.mark.parametrize("budget", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_budget_that_is_none_is_refused(tmp_path, budget):
+    with pytest.raises(UsageError, match="must be above 0 flops"):
+        study(tmp_path, budget=budget)
+
+
+def test_a_fidelity_above_max_steps_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="fidelity of 21 steps is outside 1 to max_steps=20"):
+        scripted(tmp_path, trial(0, steps=21)).run()
