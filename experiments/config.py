@@ -53,6 +53,8 @@ class ProblemConfig:
     trainer: str = MISSING
     proxy: str = MISSING
     target: str = MISSING
+    extra_models: list[str] = field(default_factory=list)
+    """More sizes that trials may use, besides proxy and target."""
     max_steps: int = MISSING
     rungs: list[int] = field(default_factory=list)
     recipe_first: bool = True
@@ -75,6 +77,8 @@ class RunConfig:
     scale: str = "mini"
     problem: ProblemConfig = MISSING
     method: Any = MISSING
+    label: str = ""
+    """What the study is called in folders and tables, where that is not the method's name."""
     seed: int = 0
     budget: float = 150.0
     """In `budget_unit`, for the whole study: search, optimizer and the final run on the target."""
@@ -193,7 +197,15 @@ def identity(config: DictConfig) -> dict[str, Any]:
 
 
 def study_folder(config: DictConfig) -> Path:
-    return Path(config.out) / config.experiment / config.problem.name / config.method.name / f"seed={config.seed}"
+    return Path(config.out) / config.experiment / config.problem.name / label_of(config) / f"seed={config.seed}"
+
+
+def label_of(config: DictConfig) -> str:
+    """The study's row in tables: its label, or its method."""
+    label = config.label or config.method.name
+    if not re.fullmatch(r"\w[\w.-]*", label):
+        raise UsageError(f"label={label} names a folder: letters and digits, then also . and -")
+    return label
 
 
 def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
@@ -207,9 +219,10 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         raise unknown("problem.task", conf["task"], TASKS)
     from jfhpo.trainers.mini.family import FAMILY, code_version, model_sizes
 
-    for role in ("proxy", "target"):
-        if conf[role] not in FAMILY:
-            raise unknown(f"problem.{role}", conf[role], FAMILY)
+    roles = [("proxy", conf["proxy"]), ("target", conf["target"])]
+    for role, size in [*roles, *(("extra_models", size) for size in conf["extra_models"])]:
+        if size not in FAMILY:
+            raise unknown(f"problem.{role}", size, FAMILY)
     recipe = dict(conf["recipe"])
     if "lr_at_width" in recipe:
         pair = _numbers(recipe.pop("lr_at_width"))
@@ -231,6 +244,7 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         trainer_settings=conf["trainer_settings"],
         cost_unit=config.budget_unit,
         recipe_first=conf["recipe_first"],
+        extra_models=tuple(conf["extra_models"]),
     )
     bases = {spec.size: str(spec.folder) for spec in bases_of(config)}
     arguments = {"task": conf["task"], "bases": bases, "max_steps": problem.max_steps}
@@ -245,7 +259,7 @@ def bases_of(config: DictConfig) -> list[BaseSpec]:
     from jfhpo.trainers.mini.family import BaseSpec
 
     conf = plain(config)["problem"]
-    sizes = dict.fromkeys((conf["proxy"], conf["target"]))
+    sizes = dict.fromkeys((conf["proxy"], conf["target"], *conf["extra_models"]))
     return [BaseSpec.of(conf["task"], size, conf["pretrain"]) for size in sizes]
 
 

@@ -7,6 +7,7 @@ neighbours have but is not there, not finished or without a test result is a row
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from jfhpo.core.errors import UsageError, nearest
-from jfhpo.core.trial import COST_UNITS, Status
+from jfhpo.core.trial import COST_UNITS, Status, StepRecord
 from jfhpo.study.records import read_records
 
 KEYS = ["problem", "method", "seed"]
@@ -44,8 +45,9 @@ class Records:
     reason, steps_done, score, resumed_from, the cost that was paid, and ``scratch_*``: the cost without
     checkpoint reuse."""
     steps: pd.DataFrame
-    """One row per step that counts: KEYS, trial, phase, model, step, val_accuracy (None where not validated), and
-    ``spent_*``: what the study had spent after it. In the order of recording."""
+    """One row per step that counts: KEYS, trial, phase, model, the fields of `StepRecord` (val_accuracy is None where
+    not validated), the step's own cost, and ``spent_*``: what the study had spent after it. In the order of
+    recording."""
 
     def problems(self) -> list[str]:
         """Their names, sorted."""
@@ -122,7 +124,8 @@ TRIAL_COLUMNS = [
     *KEYS, "trial", "phase", "model", "steps", "config", "status", "reason", "steps_done", "score", "resumed_from",
     *COST_UNITS, *(f"scratch_{unit}" for unit in COST_UNITS),
 ]  # fmt: skip
-STEP_COLUMNS = [*KEYS, "trial", "phase", "model", "step", "val_accuracy", *SPENT]
+RECORDED = [f.name for f in dataclasses.fields(StepRecord) if f.name != "cost"]
+STEP_COLUMNS = [*KEYS, "trial", "phase", "model", *RECORDED, *COST_UNITS, *SPENT]
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
@@ -157,7 +160,8 @@ def _study(events: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[di
         elif kind == "step":
             trial, record = trials[event["trial"]], event["record"]
             row = {name: trial[name] for name in ("trial", "phase", "model")}
-            row |= {"step": record["step"], "val_accuracy": record["val_accuracy"]}
+            row |= {name: record[name] for name in RECORDED}
+            row |= record["cost"]
             steps[event["trial"], record["step"]] = row | {f"spent_{u}": event["spent"][u] for u in COST_UNITS}
         elif kind == "told":
             result = event["result"]

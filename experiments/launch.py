@@ -15,10 +15,10 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments.config import groups, load, study_folder
+from experiments.config import groups, label_of, load, study_folder
 from experiments.progress import progress_view
 from experiments.run import build_study, check_folder, make_bases, prepare_folder
-from experiments.sweeps import sweeps
+from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.study.records import RECORDS, SUMMARY
 
@@ -50,12 +50,20 @@ class Job:
     read: int = 0
     """Bytes of the records already shown."""
     spent: float = 0.0
+    planned: int | None = None
+    """Trials it will run, where that is known: progress is then their share of the bar."""
+    told: int = 0
     note: str = "waiting"
     task: Any = field(default=None)
 
     @property
     def title(self) -> str:
-        return f"{self.config.problem.name} {self.config.method.name} seed {self.config.seed}"
+        return f"{self.config.problem.name} {label_of(self.config)} seed {self.config.seed}"
+
+    @property
+    def progress(self) -> float:
+        """In the budget's unit: what it spent, or the share of its planned trials that ended."""
+        return self.config.budget * self.told / self.planned if self.planned else self.spent
 
     @property
     def done(self) -> bool:
@@ -73,7 +81,11 @@ class Job:
                     break
                 self.read += len(line)
                 event = json.loads(line)
-                if event["event"] == "step":
+                if event["event"] == "study":
+                    self.planned = event.get("planned")
+                elif event["event"] == "told":
+                    self.told += 1
+                elif event["event"] == "step":
                     self.spent = event["spent"][self.config.budget_unit]
                     record = event["record"]
                     self.note = f"trial {event['trial']}, step {record['step']}, reward {record['reward_mean']:.2f}"
@@ -83,7 +95,14 @@ class Job:
                     self.note = f"test {event['evaluation']['mean_at_k']:.1%}"
 
 
-def plan(words: Sequence[str]) -> tuple[list[Job], int]:
+@dataclass(frozen=True)
+class Plan:
+    experiment: str
+    jobs: list[Job]
+    at_once: int
+
+
+def plan(words: Sequence[str]) -> Plan:
     """The studies that the words ask for, each checked, and how many run at once."""
     scale = DEFAULT_SCALE
     if words and "=" not in words[0]:
@@ -103,16 +122,18 @@ def plan(words: Sequence[str]) -> tuple[list[Job], int]:
     if scale not in found:
         raise unknown(f"scale of experiment {experiment}", scale, found)
     sweep = found[scale]
+    if studies_of(experiment) != experiment:
+        rest = [w for w in rest if not w.startswith("experiment=")] + [f"experiment={studies_of(experiment)}"]
     if "method" not in chosen and (of_one := [word for word in rest if word.startswith("method.")]):
         raise UsageError(f"{of_one[0]} is a setting of one method; add method=, one of {', '.join(sweep.methods)}")
     jobs = []
     for problem in [chosen["problem"]] if "problem" in chosen else sweep.problems:
         for seed in [chosen["seed"]] if "seed" in chosen else sweep.seeds:
             for method in [chosen["method"]] if "method" in chosen else sweep.methods:
-                own = [f"scale={scale}", f"problem={problem}", f"method={method}", f"seed={seed}", *rest]
+                own = [f"scale={scale}", f"problem={problem}", *sweep.words(method), f"seed={seed}", *rest]
                 config = load(own)
                 jobs.append(Job(own, config, study_folder(config)))
-    return jobs, at_once
+    return Plan(experiment, jobs, at_once)
 
 
 def _positive(name: str, value: str) -> int:
@@ -145,9 +166,9 @@ def run_jobs(jobs: list[Job], at_once: int, console: Console) -> list[Job]:
                             failed.append(job)
                         if not console.is_terminal:  # no live view in a log: one line a study
                             console.print(f"{job.title}: {job.note}")
-                        job.spent = job.config.budget  # a recipe spends less than it may: its bar is full all the same
-                    view.update(job.task, completed=job.spent, note=job.note)
-                view.update(overall, completed=sum(min(job.spent, job.config.budget) for job in jobs))
+                        job.spent, job.planned = job.config.budget, None  # a recipe spends less than it may: a full bar
+                    view.update(job.task, completed=job.progress, note=job.note)
+                view.update(overall, completed=sum(min(job.progress, job.config.budget) for job in jobs))
         finally:
             for job in running:
                 job.process.terminate()
@@ -168,7 +189,8 @@ Present = Callable[[Path, str, Console], None]
 
 
 def launch(words: Sequence[str], console: Console, present: Present) -> int:
-    jobs, at_once = plan(words)
+    planned = plan(words)
+    jobs = planned.jobs
     for job in jobs:  # everything is refused before anything is written or run
         build_study(job.config)
         check_folder(job.config)
@@ -180,13 +202,13 @@ def launch(words: Sequence[str], console: Console, present: Present) -> int:
     missing = sorted((job for job in jobs if not job.done), key=lambda job: job.config.method.name == "recipe")
     if len(missing) < len(jobs):
         console.print(f"{len(jobs) - len(missing)} of {len(jobs)} studies are there already")
-    failed = run_jobs(missing, at_once, console) if missing else []
+    failed = run_jobs(missing, planned.at_once, console) if missing else []
     for job in failed:
         console.print(f"[bold]{' '.join(job.words)} failed:[/bold]")
         console.print("\n".join(job.log.read_text().splitlines()[-8:]), markup=False, highlight=False)
     spans = f"base models {bases_made - began:.0f} s, studies {time.monotonic() - bases_made:.0f} s"
     console.print(f"{spans}; writing tables and report")
-    present(Path(jobs[0].config.out), jobs[0].config.experiment, console)
+    present(Path(jobs[0].config.out), planned.experiment, console)
     return 1 if failed else 0
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from yaml import YAMLError
 
-from experiments.config import bases_of, build_problem, identity, load, study_folder
+from experiments.config import bases_of, build_problem, identity, label_of, load, study_folder
 from experiments.progress import BaseProgress, StudyProgress
 from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
@@ -72,6 +72,7 @@ def build_study(config: DictConfig) -> Parts:
     settings = StudySettings(
         experiment=config.experiment,
         scale=config.scale,
+        label=label_of(config),
         seed=config.seed,
         budget=config.budget,
         workers=config.workers,

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from jfhpo.core.errors import unknown
+
+Words = tuple[str, ...]
+"""``key=value`` settings of a study, as they would be typed."""
 
 
 @dataclass(frozen=True)
@@ -14,13 +19,36 @@ class Sweep:
     """Every method with every seed on every problem."""
 
     methods: tuple[str, ...]
+    """Methods, or labels of `variants`."""
     seeds: tuple[int, ...]
     problems: tuple[str, ...] = ("last_digit",)
+    variants: Mapping[str, Words] = field(default_factory=lambda: MappingProxyType({}))
+    """Label -> the words of a method with other settings, e.g. ``no_proxy: (method=jfhpo, method.proxy=false)``."""
+
+    def words(self, label: str) -> Words:
+        """What makes a study of this row of the table."""
+        if label in self.variants:
+            return (*self.variants[label], f"label={label}")
+        return (f"method={label}",)
+
+
+def experiments() -> list[str]:
+    """Their names."""
+    return sorted(p.parent.name for p in Path(__file__).parent.glob("*/sweep.py"))
 
 
 def sweeps(experiment: str) -> dict[str, Sweep]:
     """Scale -> sweep of an experiment."""
-    names = sorted(p.parent.name for p in Path(__file__).parent.glob("*/sweep.py"))
-    if experiment not in names:
-        raise unknown("experiment", experiment, names)
-    return importlib.import_module(f"experiments.{experiment}.sweep").SWEEPS
+    return _module(experiment).SWEEPS
+
+
+def studies_of(experiment: str) -> str:
+    """The experiment whose studies this one reads: itself, or another where the same runs serve several questions
+    (``STUDIES_OF`` in its sweep)."""
+    return getattr(_module(experiment), "STUDIES_OF", experiment)
+
+
+def _module(experiment: str):
+    if experiment not in experiments():
+        raise unknown("experiment", experiment, experiments())
+    return importlib.import_module(f"experiments.{experiment}.sweep")

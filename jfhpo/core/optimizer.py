@@ -19,6 +19,8 @@ class Optimizer(ABC):
     """A dataclass of the method's settings with their defaults; its fields are the valid ``method.<key>``."""
     early_stopping: str = "none"
     """Preset of `jfhpo.dynamics.early_stopping` that watches this method's trials."""
+    planned: int | None = None
+    """Trials that it will ask for, where that is known beforehand: progress is then counted by it."""
     checkpoint_reuse: bool = False
     """Whether the final run on the target may start from a shorter run of the same configuration there."""
 

@@ -48,10 +48,13 @@ class Problem:
     """What budgets and expected costs are counted in."""
     recipe_first: bool = True
     """Whether every method's first point is the recipe: one switch for all of them."""
+    extra_models: tuple[str, ...] = ()
+    """More sizes that trials may use, besides proxy and target."""
 
     def __post_init__(self) -> None:
         sizes = [m.name for m in self.family]
-        for role, name in (("proxy", self.proxy), ("target", self.target)):
+        extra = [("extra", name) for name in self.extra_models]
+        for role, name in (("proxy", self.proxy), ("target", self.target), *extra):
             if name not in sizes:
                 raise unknown(f"{role} model", name, sizes)
         if self.model(self.proxy).parameters > self.model(self.target).parameters:
@@ -73,6 +76,12 @@ class Problem:
             if size.name == name:
                 return size
         raise unknown("model", name, [m.name for m in self.family])
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The sizes that trials may use, smallest first."""
+        usable = {self.proxy, self.target, *self.extra_models}
+        return tuple(m.name for m in self.family if m.name in usable)
 
     @property
     def full(self) -> Fidelity:

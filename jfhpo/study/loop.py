@@ -48,6 +48,8 @@ class StudySettings:
     seed: int
     budget: float
     """In the problem's `cost_unit`."""
+    label: str = ""
+    """What the study is called where that is not the method's name, e.g. an ablation's."""
     workers: int = 1
     checkpoint_every: int = 10
     """Steps between checkpoints of a running trial: what a killed study has to repeat at most."""
@@ -308,10 +310,14 @@ class Study:
         self.registry.publish(self._key(run.trial), step, write, {"trial": run.trial.id})
 
     @property
+    def _label(self) -> str:
+        return self.settings.label or self.optimizer.name
+
+    @property
     def _scope(self) -> str:
         """Methods under comparison never share checkpoints: each study sees its own only."""
         settings = self.settings
-        return "/".join((settings.experiment, self.problem.name, self.optimizer.name, f"seed={settings.seed}"))
+        return "/".join((settings.experiment, self.problem.name, self._label, f"seed={settings.seed}"))
 
     def _owner(self, trial: Trial) -> str:
         return f"{self._scope}/trial-{trial.id}"
@@ -333,7 +339,7 @@ class Study:
             "scale": settings.scale,
             "problem": problem.name,
             "task": problem.task,
-            "method": self.optimizer.name,
+            "method": self._label,
             "seed": settings.seed,
             "budget": {"amount": settings.budget, "unit": problem.cost_unit},
             "proxy": problem.proxy,
@@ -341,6 +347,7 @@ class Study:
             "max_steps": problem.max_steps,
             "rungs": list(problem.rungs),
             "workers": settings.workers,
+            "planned": self.optimizer.planned,
             "trainer": self.trainer.name,
             "code_version": self.trainer.version,
             "machine": machine(),

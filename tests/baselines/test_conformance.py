@@ -19,7 +19,7 @@ from tests.method.synthetic import World, problem
 
 METHODS = sorted(methods())
 pytestmark = pytest.mark.parametrize("name", METHODS)
-FEW = {"initial": 3, "candidates": 16, "neighbours": 4}
+FEW = {"initial": 3, "configs": 3, "candidates": 16, "neighbours": 4}
 """Settings that keep a method quick, for those that have them."""
 
 
@@ -75,7 +75,8 @@ def test_the_first_point_is_the_recipe_where_the_problem_says_so(name):
     _, (first, *_) = run(name, World(), trials=1)
     recipe = problem().recipe
     assert {k: v for k, v in first.config.items() if k != "lr"} == {k: v for k, v in recipe.items() if k != "lr"}
-    assert problem().map_lr(first.config, first.fidelity.model, "l")["lr"] == pytest.approx(recipe["lr"])
+    mapped = problem().map_lr(recipe, "l", first.fidelity.model)
+    assert any(first.config["lr"] == pytest.approx(lr) for lr in (recipe["lr"], mapped["lr"])), "as it is, or by width"
 
 
 def test_any_number_of_trials_may_be_pending_and_told_in_any_order(name):

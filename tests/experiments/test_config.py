@@ -218,7 +218,8 @@ def test_every_experiment_runs_known_methods_on_known_problems_at_known_scales()
     for experiment in (p.parent.name for p in Path(run.__file__).parent.glob("*/sweep.py")):
         for scale, sweep in sweeps(experiment).items():
             assert scale in groups()["scale"]
-            assert set(sweep.methods) <= set(groups()["method"])
+            for label in sweep.methods:
+                build_problem(load([f"scale={scale}", *sweep.words(label)]))
             assert set(sweep.problems) <= set(groups()["problem"])
             assert len(set(sweep.seeds)) == len(sweep.seeds) > 0
 

@@ -68,7 +68,7 @@ def test_a_setting_of_one_method_needs_to_know_which(capsys):
 
 
 def test_one_bad_folder_among_several_stops_them_all_before_any_is_made(tmp_path, capsys):
-    (held,) = (job.folder for job in plan(["smoke", "method=jfhpo", f"out={tmp_path}"])[0])
+    (held,) = (job.folder for job in plan(["smoke", "method=jfhpo", f"out={tmp_path}"]).jobs)
     held.mkdir(parents=True)
     (held / "thesis.tex").write_text("three years")
     assert launch.main(["smoke", f"out={tmp_path}"]) == 2
@@ -81,7 +81,7 @@ def test_one_bad_folder_among_several_stops_them_all_before_any_is_made(tmp_path
 
 def test_a_study_of_another_configuration_is_refused_with_the_key(tmp_path, capsys):
     words = [*ONE, f"out={tmp_path}"]
-    run.prepare_folder(plan(words)[0][0].config)
+    run.prepare_folder(plan(words).jobs[0].config)
     assert launch.main([*words, "budget=77"]) == 2
     assert "holds another configuration: budget=6.0 there, 77.0 here" in capsys.readouterr().err
 
@@ -90,7 +90,8 @@ def test_a_study_of_another_configuration_is_refused_with_the_key(tmp_path, caps
 
 
 def test_a_scale_is_every_method_with_every_seed():
-    jobs, at_once = plan(["smoke", "jobs=3"])
+    planned = plan(["smoke", "jobs=3"])
+    jobs, at_once = planned.jobs, planned.at_once
     sweep = sweeps("main")["smoke"]
     meant = {(p, m, s) for p in sweep.problems for m in sweep.methods for s in sweep.seeds}
     assert {(j.config.problem.name, j.config.method.name, j.config.seed) for j in jobs} == meant
@@ -99,7 +100,7 @@ def test_a_scale_is_every_method_with_every_seed():
 
 
 def test_a_method_and_a_seed_choose_and_other_words_go_to_each_study():
-    (job,), _ = plan(["smoke", "method=jfhpo", "seed=7", "budget=9", "method.early_stopping=paper"])
+    (job,) = plan(["smoke", "method=jfhpo", "seed=7", "budget=9", "method.early_stopping=paper"]).jobs
     config = job.config
     assert (config.method.name, config.seed, config.budget, config.method.early_stopping) == ("jfhpo", 7, 9, "paper")
     assert config.scale == "smoke"
@@ -108,23 +109,23 @@ def test_a_method_and_a_seed_choose_and_other_words_go_to_each_study():
 def test_the_words_of_a_job_make_the_same_study_in_its_own_process():
     from experiments.config import identity, load
 
-    (job,), _ = plan([*ONE, "seed=3"])
+    (job,) = plan([*ONE, "seed=3"]).jobs
     assert identity(load(job.words)) == identity(job.config)
 
 
 @pytest.mark.parametrize("words", [["smoke"], ["scale=smoke"]])
 def test_the_scale_may_be_the_first_word_or_a_setting(words):
-    (job,), _ = plan([*words, "method=recipe"])
+    (job,) = plan([*words, "method=recipe"]).jobs
     assert job.config.scale == "smoke"
 
 
 def test_without_a_scale_it_is_mini():
-    (job,), _ = plan(["method=recipe", "seed=0"])
+    (job,) = plan(["method=recipe", "seed=0"]).jobs
     assert job.config.scale == "mini"
 
 
 def test_a_finished_study_is_not_run_again(tmp_path):
-    (job,), _ = plan([*ONE, f"out={tmp_path}"])
+    (job,) = plan([*ONE, f"out={tmp_path}"]).jobs
     assert not job.done
     job.folder.mkdir(parents=True)
     (job.folder / "summary.json").write_text("{}")
@@ -132,7 +133,7 @@ def test_a_finished_study_is_not_run_again(tmp_path):
 
 
 def test_progress_is_read_from_whole_lines_of_the_records_as_they_come(tmp_path):
-    (job,), _ = plan([*ONE, f"out={tmp_path}"])
+    (job,) = plan([*ONE, f"out={tmp_path}"]).jobs
     job.look()  # nothing there yet
     assert job.note == "waiting"
     job.folder.mkdir(parents=True)

@@ -1,0 +1,11 @@
+"""Curves to study: a Sobol design trained in full on xs, p and l, each with the learning rate as it is and mapped by
+width. What `proxy_correlation`, `sensitivity` and `early_stopping_audit` read."""
+
+from experiments.sweeps import Sweep
+
+RECORDING = ("method=recording", "problem.rungs=[4,8,12,17,25,36,50]", "problem.extra_models=[xs]", "budget=20000")
+SMOKE = ("method=recording", "method.configs=4", "budget=2000")
+SWEEPS = {
+    "mini": Sweep(methods=("sobol",), seeds=(0, 1), variants={"sobol": (*RECORDING, "method.configs=18")}),
+    "smoke": Sweep(methods=("sobol",), seeds=(0,), variants={"sobol": SMOKE}),
+}
