@@ -17,6 +17,11 @@ NOT_KNOWN = "–"
 NOT_APPLICABLE = "n/a"
 
 
+def percent(share: float) -> str:
+    """A share as a sentence says it."""
+    return f"{100 * share:.1f} %"
+
+
 @dataclass(frozen=True)
 class Column:
     """A column's header and how much it matters."""

@@ -15,8 +15,8 @@ from typing import Any
 from experiments.gather import Records, command
 from experiments.main import analysis
 from jfhpo.core.trial import Status
-from paper_figures import published, tables
-from paper_figures.formats import Table, to_html
+from paper_figures.formats import percent, to_html
+from paper_figures.pages import Page
 
 CSS = """
 body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; color: #1b1b1b;
@@ -45,53 +45,6 @@ pre { background: #f5f5f5; padding: .7rem; overflow-x: auto; }
 details { margin: .3rem 0; }
 summary { cursor: pointer; }
 """
-
-
-def percent(share: float) -> str:
-    """A share as a sentence says it."""
-    return f"{100 * share:.1f} %"
-
-
-def headline(records: Records, problem: str) -> str:
-    """The result on one problem in two or three sentences, with what speaks against believing it."""
-    facts = analysis.comparison(records, problem)
-    if not facts:
-        return f"No study of {problem} has a test result yet."
-    budget, n = tables.budget(records.of(problem)), facts["n"]
-    best = (
-        f"{facts['best']} has the highest mean@{facts['k']} on the test split of {problem}: {percent(facts['score'])}"
-    )
-    if facts["second"] is None:
-        return f"{best}. It is the only method with a result: nothing to compare. {budget}"
-    said = [f"{best}, {100 * facts['gap']:.1f} points above {facts['second']}."]
-    if n == 1:
-        said.append("With one seed their intervals leave out the luck of the search: not a ranking.")
-    elif facts["overlap"]:
-        said.append(f"With n={n} seeds their 95 % intervals overlap: not a ranking.")
-    else:
-        said.append(f"With n={n} seeds their 95 % intervals do not overlap.")
-    if facts["shared"] > 1:
-        said.append(f"It is ahead on {facts['ahead']} of {facts['shared']} seeds.")
-    if not facts["complete"]:
-        said.append("Runs are missing (see the table), so this may change.")
-    return " ".join([*said, budget])
-
-
-def speed(records: Records, problem: str) -> str:
-    """What a search trial costs each method, in a sentence; empty without the reference or any other search."""
-    frame = analysis.efficiency(records.of(problem)).set_index("method")
-    others = frame[(frame.index != analysis.REFERENCE) & frame["speedup"].notna()]
-    if others.empty:
-        return ""
-    said = []
-    for method, row in others.iterrows():
-        paper = " and ".join(f"{r.speedup:.1f} on {r.model}" for r in published.efficiency(method).itertuples())
-        said.append(
-            f"{method} {row['seconds_per_trial']:.2f} s, {row['speedup']:.1f} times the trials in the same time"
-            + (f" (the paper: {paper})" if paper else "")
-        )
-    reference = f"{analysis.REFERENCE} {frame.loc[analysis.REFERENCE, 'seconds_per_trial']:.2f} s"
-    return f"Seconds per search trial: {'; '.join([reference, *said])}."
 
 
 def _words(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -161,18 +114,18 @@ def _settings(records: Records, problem: str) -> str:
     return _words(("setting", "value"), rows)
 
 
-def _rerun(records: Records) -> str:
+def _rerun(experiment: str, records: Records) -> str:
     """Commands that make, finish and present the experiment."""
     first = records.studies.iloc[0]
     several = len(records.problems()) > 1
     scale = first["command"].split()[1]
     lines = [
         "# run what is missing of every method and seed, then write this report",
-        f"./run_all.sh {scale} experiment={records.experiment}",
+        f"./run_all.sh {scale} experiment={experiment}",
         "# one study; the same words continue one that was stopped",
         command(first, records.experiment, with_problem=several),
         "# write the tables, figures and this report again from the records",
-        f"python -m paper_figures experiment={records.experiment}",
+        f"python -m paper_figures experiment={experiment}",
     ]
     return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
 
@@ -183,21 +136,11 @@ def _figure(path: Path, caption: str) -> str:
     return f"<figure>{image}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-CAPTIONS = {
-    "anytime": "Best validation accuracy on the target against what was spent. Thin lines: seeds; thick: mean over the "
-    "finished seeds, from where all of them have a score. Below, what each study trained when: while it trains a proxy "
-    "it gains no score on the target; the final training is that of the configuration it recommends.",
-    "why": "Why a method won: its search trials by learning rate and validation score. Points of one configuration on "
-    "one model are joined. Scores of different models, and of different numbers of steps, are not comparable.",
-}
-
-
-def page(records: Records, shown: Sequence[Table], figures: Mapping[tuple[str, str], Path]) -> str:
-    """The report. `shown`: the tables in their order; `figures`: PNG files by problem and kind (anytime, why)."""
+def page(experiment: str, records: Records, shown: Page, pictures: Sequence[Path]) -> str:
+    """The report: `shown` and, for each of its drawings in their order, the PNG file."""
     problems = records.problems()
-    parts = [f"<h1>Experiment {html.escape(records.experiment)}: {html.escape(', '.join(problems))}</h1>"]
-    lead = [text for p in problems for text in (headline(records, p), speed(records, p)) if text]
-    parts.append(f'<div class="lead">{"".join(f"<p>{html.escape(text)}</p>" for text in lead)}</div>')
+    parts = [f"<h1>Experiment {html.escape(experiment)}: {html.escape(', '.join(problems))}</h1>"]
+    parts.append(f'<div class="lead">{"".join(f"<p>{html.escape(text)}</p>" for text in shown.lead)}</div>')
     warnings = [w for p in problems for w in analysis.caveats(records, p)]
     without = len(analysis.gaps(records))
     if without:
@@ -205,13 +148,17 @@ def page(records: Records, shown: Sequence[Table], figures: Mapping[tuple[str, s
             f"Runs without a result: {without} of {len(records.studies)}. The tables name the command of each."
         )
     parts += [f'<div class="warn">{html.escape(w)}</div>' for w in warnings]
-    parts += [f"<h2>{html.escape(t.title)}</h2>{to_html(t)}" for t in shown]
+    parts += [f"<h2>{html.escape(t.title)}</h2>{to_html(t)}" for group in shown.tables for t in group]
+    if pictures:
+        parts.append("<h2>Figures</h2>")
+        parts += [_figure(path, d.caption) for path, d in zip(pictures, shown.drawings, strict=True)]
     for problem in problems:
-        parts.append(f"<h2>{html.escape(problem)}: how it went</h2>")
-        parts += [_figure(path, CAPTIONS[kind]) for (of, kind), path in figures.items() if of == problem]
-        parts.append(f"<h3>Studies</h3>{_studies(records, problem)}<h3>Settings</h3>{_settings(records, problem)}")
-    parts.append(f"<h2>Run it again</h2>{_rerun(records)}")
-    title = html.escape(f"{records.experiment}: {', '.join(problems)}")
+        name = html.escape(problem)
+        parts.append(
+            f"<h2>{name}: studies</h2>{_studies(records, problem)}<h3>Settings</h3>{_settings(records, problem)}"
+        )
+    parts.append(f"<h2>Run it again</h2>{_rerun(experiment, records)}")
+    title = html.escape(f"{experiment}: {', '.join(problems)}")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{CSS}</style></head>\n'

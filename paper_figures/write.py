@@ -7,30 +7,24 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.gather import load
-from paper_figures import figures, formats, report, tables
+from experiments.sweeps import studies_of
+from paper_figures import figures, formats, pages, report
 
 
 def write_all(out: Path, experiment: str, console: Console | None = None) -> None:
-    """Write ``<out>/<experiment>/tables``, ``figures`` and ``report.html``, then print the report's path, the
-    efficiency table and the accuracy table. A `UsageError` where the experiment has no results; files are only
-    touched under its own folder."""
-    records = load(out, experiment)
+    """Write ``<out>/<experiment>/tables``, ``figures`` and ``report.html``, then print the report's path and the
+    tables that matter most. A `UsageError` where the experiment has no results; files are only touched under its own
+    folder."""
+    records = load(out, studies_of(experiment))
     root = Path(out) / experiment
-    accuracy, efficiency = tables.accuracy(records), tables.efficiency(records)
-    below = {"accuracy": tables.published_accuracy(), "efficiency": tables.published_efficiency()}
-    for table in (accuracy, efficiency):
-        formats.write(root / "tables", [table, below[table.name]])
-    drawn = {}
-    for problem in records.problems():
-        for kind, draw in (("anytime", figures.anytime), ("why", figures.why)):
-            figure = draw(records, problem)
-            if figure is not None:
-                drawn[problem, kind] = figures.write(root / "figures", f"{kind}_{problem}", figure)
-    shown = [accuracy, below["accuracy"], efficiency, below["efficiency"]]
+    shown = pages.page(experiment, records)
+    for group in shown.tables:
+        formats.write(root / "tables", group)
+    pictures = [figures.write(root / "figures", d.name, d.figure) for d in shown.drawings]
     page = root / "report.html"
-    page.write_text(report.page(records, shown, drawn), encoding="utf-8")
+    page.write_text(report.page(experiment, records, shown, pictures), encoding="utf-8")
     console = console or Console()
     console.print(f"report: {page}", soft_wrap=True, highlight=False)
-    for table in (efficiency, accuracy):
-        formats.show(console, table)
+    for name in shown.printed:
+        formats.show(console, next(group[0] for group in shown.tables if group[0].name == name))
         console.print()

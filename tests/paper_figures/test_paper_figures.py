@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from experiments.gather import load
-from paper_figures import figures, formats, report, tables
+from paper_figures import figures, formats, pages, report, tables
 from paper_figures.__main__ import main
+from paper_figures.pages import main as main_page
 from tests.paper_figures.fake_results import FakeStudy
 
 
@@ -151,17 +152,18 @@ def test_the_report_says_what_was_found_and_what_was_not(written):
 
 def test_the_headline_hedges_one_seed_one_method_and_none(tmp_path):
     study = FakeStudy(tmp_path, "recipe", 0)
-    assert report.headline(load(tmp_path, "main"), "last_digit") == "No study of last_digit has a test result yet."
+    assert main_page.headline(load(tmp_path, "main"), "last_digit") == "No study of last_digit has a test result yet."
     study.finish(0.9, 0.6)
-    assert "nothing to compare" in report.headline(load(tmp_path, "main"), "last_digit")
+    assert "nothing to compare" in main_page.headline(load(tmp_path, "main"), "last_digit")
     FakeStudy(tmp_path, "jfhpo", 0).finish(0.9, 0.7)
-    assert "leave out the luck of the search: not a ranking" in report.headline(load(tmp_path, "main"), "last_digit")
+    assert "leave out the luck of the search: not a ranking" in main_page.headline(load(tmp_path, "main"), "last_digit")
 
 
 def test_names_from_disk_cannot_become_markup(tmp_path):
     FakeStudy(tmp_path, "<b>x", 0).finish(0.9, 0.6)
     records = load(tmp_path, "main")
-    assert "<b>x" not in report.page(records, [tables.accuracy(records)], {})
+    shown = pages.Page(lead=("<b>x",), tables=((tables.accuracy(records),),))
+    assert "<b>x" not in report.page("main", records, shown, [])
 
 
 def test_it_works_on_one_study_under_way_and_on_several_problems(tmp_path, capsys):
