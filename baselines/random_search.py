@@ -27,21 +27,18 @@ class RandomSearch(Optimizer):
     def __init__(self, problem, *, seed, settings=None):
         super().__init__(problem, seed=seed, settings=settings)
         self.rng = np.random.default_rng(seed)
-        self.asked = 0
         self.first: Config | None = None
         self.best: tuple[float, Config] | None = None
 
-    def ask(self) -> Trial:
-        if self.asked == 0 and self.problem.recipe_first:
+    def propose(self) -> Trial:
+        if self.first is None and self.problem.recipe_first:
             config = dict(self.problem.recipe)
         else:
             config = self.problem.space.sample(self.rng, 1)[0]
         self.first = self.first or config
-        trial = Trial(id=self.asked, config=config, fidelity=self.problem.full, seed=self.seed)
-        self.asked += 1
-        return trial
+        return self.trial(config, self.problem.full)
 
-    def tell(self, result: TrialResult) -> None:
+    def observe(self, result: TrialResult) -> None:
         if result.status is Status.COMPLETED and (self.best is None or result.score > self.best[0]):
             self.best = (result.score, result.trial.config)
 

@@ -22,17 +22,10 @@ class Recipe(Optimizer):
     name: ClassVar[str] = "recipe"
     Settings: ClassVar[type] = RecipeSettings
 
-    def __init__(self, problem, *, seed, settings=None):
-        super().__init__(problem, seed=seed, settings=settings)
-        self._asked = False
+    def propose(self) -> Trial | None:
+        return None if self._asked else self.trial(self.problem.recipe, self.problem.full)
 
-    def ask(self) -> Trial | None:
-        if self._asked:
-            return None
-        self._asked = True
-        return Trial(id=0, config=self.problem.recipe, fidelity=self.problem.full, seed=self.seed)
-
-    def tell(self, result: TrialResult) -> None:
+    def observe(self, result: TrialResult) -> None:
         """There is nothing to learn."""
 
     def recommend(self) -> Config:

@@ -43,7 +43,6 @@ class Recording(Optimizer):
         self.design = (first + problem.space.spread(np.random.default_rng(seed), s.configs))[: s.configs]
         self.waiting = deque(run for config in self.design for run in self._runs(config))
         self.planned = len(self.waiting)
-        self.asked = 0
         self.best: tuple[float, Config] | None = None
 
     def _runs(self, config: Config) -> list[tuple[Config, str]]:
@@ -58,16 +57,13 @@ class Recording(Optimizer):
                 runs.append((mapped, model))
         return runs
 
-    def ask(self) -> Trial | None:
+    def propose(self) -> Trial | None:
         if not self.waiting:
             return None
         config, model = self.waiting.popleft()
-        fidelity = Fidelity(model, self.problem.max_steps)
-        trial = Trial(self.asked, config, fidelity, self.seed, validate_at=self.problem.rungs[:-1])
-        self.asked += 1
-        return trial
+        return self.trial(config, Fidelity(model, self.problem.max_steps), validate_at=self.problem.rungs[:-1])
 
-    def tell(self, result: TrialResult) -> None:
+    def observe(self, result: TrialResult) -> None:
         on_target = result.trial.fidelity.model == self.problem.target
         if on_target and result.status is Status.COMPLETED and (self.best is None or result.score > self.best[0]):
             self.best = (result.score, result.trial.config)

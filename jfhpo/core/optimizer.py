@@ -1,12 +1,13 @@
-"""What proposes trials. A method is one class with three verbs: ask, tell, recommend."""
+"""What proposes trials. A method is one class with three verbs: propose, observe, recommend."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from jfhpo.core.problem import Problem
-from jfhpo.core.trial import Config, Trial, TrialResult
+from jfhpo.core.trial import COST_UNITS, Config, Fidelity, Status, Trial, TrialResult
 
 
 class Optimizer(ABC):
@@ -28,14 +29,73 @@ class Optimizer(ABC):
         self.problem = problem
         self.seed = seed
         self.settings = settings if settings is not None else self.Settings()
+        self.pending: dict[int, Trial] = {}
+        """Trials asked and not told."""
+        self._asked = 0
 
-    @abstractmethod
+    # -- what the study calls ----------------------------------------------------------------------------------
+
     def ask(self) -> Trial | None:
         """The next trial, or None: nothing to run until a pending trial is told (or ever, if none is pending)."""
+        trial = self.propose()
+        if trial is not None:
+            self.problem.check_fidelity(trial.fidelity)
+            self.pending[trial.id] = trial
+            self._asked += 1
+        return trial
+
+    def tell(self, result: TrialResult) -> None:
+        """Learn from a finished trial. Results may come in any order, failed and cut ones too.
+
+        Raises:
+            ValueError: for a trial that is not pending, a score or a cost that cannot be, or another trial under the
+                same id. Nothing has been learned then.
+        """
+        self._check(result)
+        del self.pending[result.trial.id]
+        self.observe(result)
+
+    def _check(self, result: TrialResult) -> None:
+        trial = result.trial
+        if trial.id not in self.pending:
+            what = "was told already" if 0 <= trial.id < self._asked else "was never asked"
+            raise ValueError(f"trial {trial.id} {what}; pending: {sorted(self.pending) or 'none'}")
+        if trial != self.pending[trial.id]:
+            raise ValueError(f"trial {trial.id} was asked as {self.pending[trial.id]}, told as {trial}")
+        scores = [("score", result.score), *((f"validation at step {s}", y) for s, y in result.validations())]
+        for name, score in scores:
+            if score is not None and not math.isfinite(score):
+                raise ValueError(f"trial {trial.id}: {name}={score} must be finite; a run without a score has FAILED")
+        if not 0 <= result.resumed_from <= result.steps_done <= trial.fidelity.steps:
+            raise ValueError(
+                f"trial {trial.id}: steps {result.resumed_from} to {result.steps_done} lie outside 0 to "
+                f"{trial.fidelity.steps}, its fidelity"
+            )
+        if len(result.curve) != result.steps_done:
+            raise ValueError(f"trial {trial.id}: a curve of {len(result.curve)} steps for {result.steps_done} done")
+        for unit in COST_UNITS:
+            cost = result.cost.of(unit)
+            if not 0 <= cost < math.inf:
+                raise ValueError(f"trial {trial.id}: a cost of {cost:g} {unit} must be finite and not below 0")
+        unit = self.problem.cost_unit
+        if result.cost.of(unit) == 0 and result.steps_done > result.resumed_from and result.status is not Status.FAILED:
+            raise ValueError(f"trial {trial.id}: a cost of 0 {unit} for steps that were trained must be above 0")
+
+    def trial(
+        self, config: Config, fidelity: Fidelity, resume_from: int = 0, validate_at: tuple[int, ...] = ()
+    ) -> Trial:
+        """A trial with the next id and the study's training seed."""
+        return Trial(self._asked, dict(config), fidelity, self.seed, resume_from, validate_at)
+
+    # -- what a method is --------------------------------------------------------------------------------------
 
     @abstractmethod
-    def tell(self, result: TrialResult) -> None:
-        """Learn from a finished trial. Results may come in any order, failed and cut ones too."""
+    def propose(self) -> Trial | None:
+        """The next trial, made by `trial`, or None if there is nothing to run until a pending one is told."""
+
+    @abstractmethod
+    def observe(self, result: TrialResult) -> None:
+        """Learn from a finished trial, which is no longer in `pending`."""
 
     @abstractmethod
     def recommend(self) -> Config:

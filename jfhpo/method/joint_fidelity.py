@@ -88,8 +88,7 @@ class JointFidelity(Optimizer):
         first = [dict(problem.recipe)] if problem.recipe_first else []
         drawn = problem.space.spread(self.rng, s.initial)
         self.initial = deque((first + drawn)[: s.initial])
-        self.asked = 0
-        self.pending: dict[int, Candidate] = {}
+        self.running: dict[int, Candidate] = {}
         self.tried: dict[str, Config] = {}
         """Configurations with at least one observation, by key, in order of trying."""
         self.reached: dict[tuple[str, str], int] = {}
@@ -108,15 +107,15 @@ class JointFidelity(Optimizer):
 
     # -- ask ---------------------------------------------------------------------------------------------------
 
-    def ask(self) -> Trial | None:
+    def propose(self) -> Trial | None:
         if self.initial:
             return self._first_rung(self.initial.popleft())
         if self._surrogate is None:
             # Too few scores to learn from: wait for the pending ones, or where they failed try something else.
-            return None if self.pending else self._first_rung(self.problem.space.sample(self.rng, 1)[0])
+            return None if self.running else self._first_rung(self.problem.space.sample(self.rng, 1)[0])
         surrogate = self._surrogate
-        if self.pending:
-            surrogate = surrogate.believing(self._x(list(self.pending.values())))
+        if self.running:
+            surrogate = surrogate.believing(self._x(list(self.running.values())))
         candidates = self._candidates(surrogate)
         if not candidates:
             return None
@@ -130,7 +129,7 @@ class JointFidelity(Optimizer):
         the proxy: the target is bought only for what the proxy has seen, or the corners of the space, where the
         surrogate knows least, would be explored at the target's price."""
         rungs = self.problem.rungs
-        busy = {(config_key(c.config), c.model) for c in self.pending.values()}
+        busy = {(config_key(c.config), c.model) for c in self.running.values()}
         out = []
         for key, config in self.tried.items():
             for model in self.models:
@@ -148,7 +147,7 @@ class JointFidelity(Optimizer):
         drawn = space.sample(self.rng, s.candidates)
         best = [config for config, _, _ in self._ranking(surrogate)[:3]]
         drawn += [space.neighbour(best[i % len(best)], self.rng, (0.05, 0.15)[i % 2]) for i in range(s.neighbours)]
-        known = self.tried.keys() | {config_key(c.config) for c in self.pending.values()}
+        known = self.tried.keys() | {config_key(c.config) for c in self.running.values()}
         return [c for c in drawn if config_key(c) not in known]
 
     def _values(self, surrogate: Surrogate, candidates: list[Candidate]) -> np.ndarray:
@@ -160,16 +159,13 @@ class JointFidelity(Optimizer):
         return log_value_per_cost(seen.target_mean, seen.target_sd, seen.correlation, best, np.array(costs))
 
     def _trial(self, candidate: Candidate) -> Trial:
-        trial = Trial(
-            id=self.asked,
-            config=self._as_on(candidate.model, candidate.config),
-            fidelity=Fidelity(candidate.model, candidate.steps),
-            seed=self.seed,
+        trial = self.trial(
+            self._as_on(candidate.model, candidate.config),
+            Fidelity(candidate.model, candidate.steps),
             resume_from=candidate.paid,
             validate_at=tuple(r for r in self.problem.rungs if candidate.paid < r < candidate.steps),
         )
-        self.asked += 1
-        self.pending[trial.id] = candidate
+        self.running[trial.id] = candidate
         return trial
 
     def _as_on(self, model: str, config: Config) -> Config:
@@ -180,8 +176,8 @@ class JointFidelity(Optimizer):
 
     # -- tell --------------------------------------------------------------------------------------------------
 
-    def tell(self, result: TrialResult) -> None:
-        candidate = self.pending.pop(result.trial.id)
+    def observe(self, result: TrialResult) -> None:
+        candidate = self.running.pop(result.trial.id)
         config, model, key = candidate.config, candidate.model, config_key(candidate.config)
         self.costs.observe(result)
         if result.status is Status.FAILED:

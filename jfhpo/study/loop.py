@@ -159,7 +159,6 @@ class Study:
         trial = self.optimizer.ask()
         if trial is None:
             return None
-        self.problem.check_fidelity(trial.fidelity)
         # A trial that would itself be the final run has nothing held back from it.
         is_final = trial.fidelity == self.problem.full and (
             not self.history.results or config_key(trial.config) == config_key(self.optimizer.recommend())

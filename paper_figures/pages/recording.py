@@ -17,9 +17,11 @@ def page(records: Records) -> Page:
         title="Recorded runs",
         columns=(Column("model"), *(Column(head) for head in heads)),
         rows=tuple(
-            (r.model, str(r.runs), str(r.completed), str(r.failed))
-            + tuple(number(100 * v) for v in (r.mean, r.sd, r.best))
-            + (number(r.seconds),)
+            (
+                r.model,
+                *(str(n) for n in (r.runs, r.completed, r.failed)),
+                *(number(v) for v in (100 * r.mean, 100 * r.sd, 100 * r.best, r.seconds)),
+            )
             for r in frame.itertuples()
         ),
         caption="A scrambled Sobol design, every configuration trained in full on every size. Validation accuracy, "

@@ -27,10 +27,10 @@ class Scripted(Optimizer):
         self.trials, self.results = list(trials), []
         self.early_stopping, self.checkpoint_reuse = early_stopping, reuse
 
-    def ask(self):
+    def propose(self):
         return self.trials.pop(0) if self.trials else None
 
-    def tell(self, result):
+    def observe(self, result):
         self.results.append(result)
 
     def recommend(self):
