@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.errors import check_choices, check_counts
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.trial import Config, Fidelity, Status, Trial, TrialResult
 
@@ -35,12 +35,9 @@ class Recording(Optimizer):
     def __init__(self, problem, *, seed, settings=None):
         super().__init__(problem, seed=seed, settings=settings)
         s = self.settings
-        if s.lr_transfer not in TRANSFERS:
-            raise unknown("method.lr_transfer", s.lr_transfer, TRANSFERS)
-        if s.configs < 1:
-            raise UsageError(f"method.configs={s.configs} must be at least 1")
-        first = [dict(problem.recipe)] if problem.recipe_first else []
-        self.design = (first + problem.space.spread(np.random.default_rng(seed), s.configs))[: s.configs]
+        check_choices(s, lr_transfer=TRANSFERS)
+        check_counts(s, configs=1)
+        self.design = problem.initial_design(np.random.default_rng(seed), s.configs)
         self.waiting = deque(run for config in self.design for run in self._runs(config))
         self.planned = len(self.waiting)
         self.best: tuple[float, Config] | None = None

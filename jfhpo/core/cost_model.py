@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from statistics import median
 
 from jfhpo.core.problem import Problem
@@ -12,6 +13,16 @@ ROLLOUTS = "rollout_n"
 OFFSETS = (4.0, 0.0, 1.0, 2.0, 8.0, 16.0, 32.0)
 """Candidates for the part of a step that does not grow with the rollouts, in rollouts; the first is the guess while
 trials of one rollout count only were seen."""
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What the trials seen so far say."""
+
+    offset: float
+    rates: dict[str, float]
+    """Model -> s_θ."""
+    fixed: float
 
 
 class CostModel:
@@ -27,24 +38,28 @@ class CostModel:
         self.steps: dict[str, list[tuple[float, float]]] = {}
         """Model -> (rollouts, cost of a step) of each finished trial."""
         self.fixed: list[float] = []
+        self._fit: _Fit | None = None
 
     def observe(self, result: TrialResult) -> None:
         unit, run = self.problem.cost_unit, result.curve[result.resumed_from :]
         paid = sum(record.cost.of(unit) for record in run)
         if paid > 0:
-            seen = (self._rollouts(result.trial.config), paid / len(run))
+            seen = (rollouts(result.trial.config), paid / len(run))
             self.steps.setdefault(result.trial.fidelity.model, []).append(seen)
             self.fixed.append(max(result.cost.of(unit) - paid, 0.0))
+            self._fit = None
 
     def expect(self, model: str, config: Config, steps: int) -> float | None:
         """Cost of a trial of `steps` further steps in the problem's unit; None before any trial was seen."""
         if not self.steps:
             return None
-        offset = min(OFFSETS, key=self._deviation)
+        if self._fit is None:
+            offset = min(OFFSETS, key=self._deviation)
+            self._fit = _Fit(offset, {m: self._rate(m, offset) for m in self.steps}, median(self.fixed))
         wanted = self._prior(model)
         known = min(self.steps, key=lambda name: abs(math.log(self._prior(name) / wanted)))
-        rate = self._rate(known, offset) * wanted / self._prior(known)
-        return median(self.fixed) + steps * rate * (offset + self._rollouts(config))
+        rate = self._fit.rates[known] * wanted / self._prior(known)
+        return self._fit.fixed + steps * rate * (self._fit.offset + rollouts(config))
 
     def _rate(self, model: str, offset: float) -> float:
         return median(cost / (offset + n) for n, cost in self.steps[model])
@@ -63,6 +78,7 @@ class CostModel:
         size = self.problem.model(model)
         return {"seconds": size.relative_cost, "flops": float(size.parameters), "tokens": 1.0}[self.problem.cost_unit]
 
-    @staticmethod
-    def _rollouts(config: Config) -> float:
-        return float(config.get(ROLLOUTS, 1))
+
+def rollouts(config: Config) -> float:
+    """Completions per prompt: what a step's cost grows with. 1 where the space does not have it."""
+    return float(config.get(ROLLOUTS, 1))

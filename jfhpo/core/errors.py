@@ -1,7 +1,7 @@
 """What a person is told when something cannot be done."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UsageError(ValueError):
@@ -18,3 +18,17 @@ def unknown(what: str, word: object, allowed: Iterable[object]) -> UsageError:
     """The error for a name that is not one of a known few."""
     names = sorted(str(a) for a in allowed)
     return UsageError(f"unknown {what} '{word}'{nearest(str(word), names)}; valid: {', '.join(names)}")
+
+
+def check_choices(settings: object, **choices: Sequence[str]) -> None:
+    """A `UsageError` for a method's setting that is none of its choices."""
+    for name, allowed in choices.items():
+        if getattr(settings, name) not in allowed:
+            raise unknown(f"method.{name}", getattr(settings, name), allowed)
+
+
+def check_counts(settings: object, **least: int) -> None:
+    """A `UsageError` for a method's setting below the least value that makes sense."""
+    for name, low in least.items():
+        if getattr(settings, name) < low:
+            raise UsageError(f"method.{name}={getattr(settings, name)} must be at least {low}")

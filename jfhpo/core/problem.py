@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.space import SearchSpace
 from jfhpo.core.trial import COST_UNITS, Config, Fidelity
@@ -92,6 +94,11 @@ class Problem:
         self.model(fidelity.model)
         if not 1 <= fidelity.steps <= self.max_steps:
             raise UsageError(f"fidelity of {fidelity.steps} steps is outside 1 to max_steps={self.max_steps}")
+
+    def initial_design(self, rng: np.random.Generator, count: int) -> list[Config]:
+        """The recipe where it is everyone's first point, then a scrambled Sobol sequence: `count` in all."""
+        first = [dict(self.recipe)] if self.recipe_first else []
+        return (first + self.space.spread(rng, count))[:count]
 
     def map_lr(self, config: Config, source: str, to: str) -> dict[str, Any]:
         """The configuration with its learning rate carried from one model size to another, lr ∝ 1/width."""

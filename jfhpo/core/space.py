@@ -123,12 +123,53 @@ class SearchSpace:
                 choices = list(parameter.choices)
                 kept = choices[1:] if len(choices) == 2 else choices
                 columns += [[float(v == choice) for v in values] for choice in kept]
-            elif isinstance(parameter, CS.OrdinalHyperparameter):
-                top = max(len(parameter.sequence) - 1, 1)
-                columns.append([parameter.sequence.index(v) / top for v in values])
             else:
-                columns.append([self._unit(parameter, float(v)) for v in values])
+                columns.append([self._coordinate(name, v) for v in values])
         return np.array(columns, dtype=np.float64).reshape(-1, len(configs)).T
+
+    def code(self, configs: Sequence[Config]) -> np.ndarray:
+        """One column per hyperparameter, shape (len(configs), len(names)), for optimisers of mixed spaces: unit
+        coordinates as in `encode`, and the index of a categorical's value."""
+        columns = []
+        for name in self.names:
+            if self.specs[name]["type"] == "categorical":
+                values = list(self.specs[name]["values"])
+                columns.append([float(values.index(c[name])) for c in configs])
+            else:
+                columns.append([self._coordinate(name, c[name]) for c in configs])
+        return np.array(columns, dtype=np.float64).reshape(-1, len(configs)).T
+
+    def decode(self, code: Sequence[float]) -> dict[str, Any]:
+        """The configuration of one row of `code`."""
+        config = {}
+        for name, value in zip(self.names, code, strict=True):
+            spec = self.specs[name]
+            if spec["type"] == "categorical":
+                config[name] = spec["values"][round(float(value))]
+            elif spec["type"] == "ordinal":
+                config[name] = spec["values"][round(float(value) * (len(spec["values"]) - 1))]
+            else:
+                config[name] = self.configspace[name].to_value(float(np.clip(value, 0.0, 1.0)))
+        return self._plain(config)
+
+    def allowed_codes(self) -> dict[int, list[float]]:
+        """Column -> the values that `code` takes there, rising; columns that take any value in [0, 1] are left out."""
+        found = {}
+        for column, (name, spec) in enumerate(self.specs.items()):
+            if spec["type"] == "categorical":
+                found[column] = [float(i) for i in range(len(spec["values"]))]
+            elif spec["type"] == "ordinal":
+                found[column] = [self._coordinate(name, value) for value in spec["values"]]
+            elif spec["type"] == "integer":
+                found[column] = [self._coordinate(name, v) for v in range(int(spec["low"]), int(spec["high"]) + 1)]
+        return found
+
+    def _coordinate(self, name: str, value: Any) -> float:
+        """Unit coordinate of a number or an ordinal's value."""
+        spec = self.specs[name]
+        if spec["type"] == "ordinal":
+            return list(spec["values"]).index(value) / max(len(spec["values"]) - 1, 1)
+        return self._unit(self.configspace[name], float(value))
 
     @staticmethod
     def _unit(parameter: Any, value: float) -> float:

@@ -12,16 +12,29 @@ from jfhpo.core.trial import Config
 
 
 class Features:
-    """Turns (φ, r, θ) into x. With `lr_by_width`, φ holds the learning rate as it would be on the target, so equal
-    features mean learning rates that widths make equivalent (lr ∝ 1/width)."""
+    """Turns (φ, r, θ) into x. With `sizes` false, x = [φ, s]: all observations are on one model."""
 
-    def __init__(self, problem: Problem):
-        self.problem = problem
+    def __init__(self, problem: Problem, sizes: bool = True):
+        self.problem, self.sizes = problem, sizes
         low, high = (math.log(problem.model(name).parameters) for name in (problem.proxy, problem.target))
         self._low, self._range = low, (high - low) or 1.0
 
     def __call__(self, configs: Sequence[Config], steps: Sequence[int], models: Sequence[str]) -> np.ndarray:
-        """x for each of n points, shape (n, D + 2)."""
-        s = np.log(np.asarray(steps, dtype=float)) / math.log(max(self.problem.max_steps, 2))
-        m = [(math.log(self.problem.model(name).parameters) - self._low) / self._range for name in models]
-        return np.column_stack([self.problem.space.encode(configs), s, m])
+        """x for each of n points, shape (n, D)."""
+        columns = [self.problem.space.encode(configs), [self.s(r) for r in steps]]
+        if self.sizes:
+            columns.append([self.m(name) for name in models])
+        return np.column_stack(columns)
+
+    def s(self, steps: int) -> float:
+        """log r / log r_max."""
+        return math.log(steps) / math.log(max(self.problem.max_steps, 2))
+
+    def m(self, model: str) -> float:
+        """log parameters, 0 at the proxy and 1 at the target."""
+        return (math.log(self.problem.model(model).parameters) - self._low) / self._range
+
+    @property
+    def steps_column(self) -> int:
+        """Where s stands in x."""
+        return -2 if self.sizes else -1

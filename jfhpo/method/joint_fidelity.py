@@ -10,33 +10,36 @@
     recommend the evaluated φ with the greatest posterior mean on the target at full steps
 
 The paper's three mechanisms are three switches: `proxy`, `early_stopping`, `checkpoint_reuse`. Against the
-paper, model size is an input of the surrogate, so that a few short runs on the target correct what the proxy gets
-wrong, and learning rates are carried between sizes by width (docs/deviations.md says what was measured).
+paper (`jfhpo.method.paper` has it to the letter), model size is an input of the surrogate, so that a few short runs on
+the target correct what the proxy gets wrong, and learning rates are carried between sizes by width
+(docs/deviations.md says what was measured).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from jfhpo.core.cost_model import CostModel
-from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.errors import check_choices, check_counts
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.space import config_key
-from jfhpo.core.trial import Config, Fidelity, Status, Trial, TrialResult
-from jfhpo.method.acquisition import log_value_per_cost
+from jfhpo.core.trial import Config, Fidelity, Trial, TrialResult
 from jfhpo.method.features import Features
+from jfhpo.method.learning import Learner
+from jfhpo.method.observations import Candidate, Observations
 
 if TYPE_CHECKING:
     from jfhpo.method.surrogate import Surrogate
 
 LR_TRANSFERS = ("width", "none")
-REFIT_GROWTH = 1.2
-"""Growth of the data after which hyperparameters are fitted again. A fit costs as much as several proxy steps, and
-between two fits a few more observations hardly move it."""
+KERNELS = ("matern", "downsampling", "decay", "linear_truncated")
+FAILURES = ("worst", "ignore")
+STOPS = ("final", "as_seen")
 
 
 @dataclass
@@ -49,22 +52,28 @@ class JointFidelitySettings:
     """Resume a configuration at a higher fidelity; false: every trial starts from the base model."""
     lr_transfer: str = "width"
     """How a learning rate is carried between model sizes: by width (lr ∝ 1/width) or none (as it is)."""
+    kernel: str = "matern"
+    """Of the surrogate: matern, downsampling, decay or linear_truncated (`jfhpo.method.kernels`)."""
+    failures: str = "worst"
+    """What a failed trial teaches: the worst score seen (worst) or nothing but not to try it again (ignore)."""
+    stops: str = "final"
+    """What an early stop teaches: that the run would have stayed where it stopped (final) or only what was seen
+    (as_seen)."""
     initial: int = 8
     """Configurations tried on the first rung before the surrogate takes over: the recipe, then a Sobol sequence."""
-    candidates: int = 256
-    """New configurations drawn from the space for each proposal."""
-    neighbours: int = 64
-    """New configurations drawn near the best ones for each proposal."""
+    raw_samples: int = 256
+    """Starting points for the search of a new configuration."""
+    restarts: int = 4
+    """The best of them, from which it climbs."""
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Ranked:
+    """A configuration and its posterior on the target at full steps."""
+
     config: Config
-    """φ, its learning rate as on the target."""
-    model: str
-    steps: int
-    paid: int
-    """Steps that a checkpoint holds."""
+    mean: float
+    sd: float
 
 
 class JointFidelity(Optimizer):
@@ -74,49 +83,33 @@ class JointFidelity(Optimizer):
     def __init__(self, problem, *, seed, settings=None):
         super().__init__(problem, seed=seed, settings=settings)
         s = self.settings
-        if s.lr_transfer not in LR_TRANSFERS:
-            raise unknown("method.lr_transfer", s.lr_transfer, LR_TRANSFERS)
-        for name, low in (("initial", 1), ("candidates", 1), ("neighbours", 0)):
-            if getattr(s, name) < low:
-                raise UsageError(f"method.{name}={getattr(s, name)} must be at least {low}")
+        check_choices(s, lr_transfer=LR_TRANSFERS, kernel=KERNELS, failures=FAILURES, stops=STOPS)
+        check_counts(s, initial=1, raw_samples=1, restarts=1)
         self.early_stopping, self.checkpoint_reuse = s.early_stopping, s.checkpoint_reuse
         # Without the proxy, or where it is the target, everything happens on the target.
         self.models = tuple(dict.fromkeys((problem.proxy, problem.target) if s.proxy else (problem.target,)))
         self.rng = np.random.default_rng(seed)
         self.features = Features(problem)
         self.costs = CostModel(problem)
-        first = [dict(problem.recipe)] if problem.recipe_first else []
-        drawn = problem.space.spread(self.rng, s.initial)
-        self.initial = deque((first + drawn)[: s.initial])
+        self.seen = Observations(problem, stops_are_final=s.stops == "final")
+        self.learner = Learner(self.features, s.kernel, s.failures)
+        self.initial = deque(problem.initial_design(self.rng, s.initial))
         self.running: dict[int, Candidate] = {}
-        self.tried: dict[str, Config] = {}
-        """Configurations with at least one observation, by key, in order of trying."""
-        self.reached: dict[tuple[str, str], int] = {}
-        """Steps trained of (configuration, model)."""
-        self.closed: set[tuple[str, str]] = set()
-        """(configuration, model) that was stopped: not to be continued there."""
-        self.failed: set[str] = set()
-        """Configurations that failed on some model: not to be tried on any other."""
-        self.rows: list[tuple[Config, int, str, float | None]] = []
-        """(φ, r, θ, y) of every observation; y is None for a failure."""
-        self.observed: set[tuple[str, str, int]] = set()
-        """(configuration, model, steps) of the rows, so that a resumed curve is not told twice."""
-        self._surrogate: Surrogate | None = None
-        self._fitted_to = 0
-        """Observations that the surrogate's hyperparameters were last fitted to."""
+        """What is pending, in the surrogate's terms."""
 
-    # -- ask ---------------------------------------------------------------------------------------------------
+    # -- proposing ---------------------------------------------------------------------------------------------
 
     def propose(self) -> Trial | None:
         if self.initial:
             return self._first_rung(self.initial.popleft())
-        if self._surrogate is None:
+        surrogate = self.learner.believing(list(self.running.values()))
+        if surrogate is None:
             # Too few scores to learn from: wait for the pending ones, or where they failed try something else.
             return None if self.running else self._first_rung(self.problem.space.sample(self.rng, 1)[0])
-        surrogate = self._surrogate
-        if self.running:
-            surrogate = surrogate.believing(self._x(list(self.running.values())))
-        candidates = self._candidates(surrogate)
+        busy = {(config_key(c.config), c.model) for c in self.running.values()}
+        candidates = self.seen.continuations(self.models, busy, self.settings.checkpoint_reuse)
+        if (new := self._new(surrogate)) is not None:
+            candidates.append(new)
         if not candidates:
             return None
         return self._trial(candidates[int(np.argmax(self._values(surrogate, candidates)))])
@@ -124,39 +117,34 @@ class JointFidelity(Optimizer):
     def _first_rung(self, config: Config) -> Trial:
         return self._trial(Candidate(config, self.models[0], self.problem.rungs[0], 0))
 
-    def _candidates(self, surrogate: Surrogate) -> list[Candidate]:
-        """Every evaluated configuration on each model at its next rung, and new configurations at the first rung of
-        the proxy: the target is bought only for what the proxy has seen, or the corners of the space, where the
-        surrogate knows least, would be explored at the target's price."""
-        rungs = self.problem.rungs
-        busy = {(config_key(c.config), c.model) for c in self.running.values()}
-        out = []
-        for key, config in self.tried.items():
-            for model in self.models:
-                if key in self.failed or (key, model) in self.closed or (key, model) in busy:
-                    continue
-                paid = self.reached.get((key, model), 0)
-                following = next((r for r in rungs if r > paid), None)
-                if following is not None:
-                    out.append(Candidate(config, model, following, paid if self.settings.checkpoint_reuse else 0))
-        return out + [Candidate(config, self.models[0], rungs[0], 0) for config in self._new_configs(surrogate)]
+    def _new(self, surrogate: Surrogate) -> Candidate | None:
+        """The configuration, not tried before, that is worth most per cost on the first rung of the proxy: the target
+        is bought only for what the proxy has seen, or the corners of the space, where the surrogate knows least,
+        would be explored at the target's price."""
+        from jfhpo.method.proposal import Effort, best_new
 
-    def _new_configs(self, surrogate: Surrogate) -> list[Config]:
-        """Fresh draws from the space and around the three best configurations."""
-        s, space = self.settings, self.problem.space
-        drawn = space.sample(self.rng, s.candidates)
-        best = [config for config, _, _ in self._ranking(surrogate)[:3]]
-        drawn += [space.neighbour(best[i % len(best)], self.rng, (0.05, 0.15)[i % 2]) for i in range(s.neighbours)]
-        known = self.tried.keys() | {config_key(c.config) for c in self.running.values()}
-        return [c for c in drawn if config_key(c) not in known]
+        model, steps = self.models[0], self.problem.rungs[0]
+        config = best_new(
+            surrogate,
+            self.features,
+            Fidelity(model, steps),
+            best=self._ranking(surrogate)[0].mean,
+            expect=lambda config: self.costs.expect(model, config, steps),
+            near=[ranked.config for ranked in self._ranking(surrogate)[:3]],
+            seed=int(self.rng.integers(2**31)),
+            effort=Effort(self.settings.raw_samples, self.settings.restarts),
+        )
+        known = self.seen.tried.keys() | {config_key(c.config) for c in self.running.values()}
+        return None if config_key(config) in known else Candidate(config, model, steps, 0)
 
     def _values(self, surrogate: Surrogate, candidates: list[Candidate]) -> np.ndarray:
-        """log α of each candidate."""
+        """log α of each candidate, shape (n,)."""
+        from jfhpo.method.proposal import values
+
         target = self._target_x([c.config for c in candidates])
-        seen = surrogate.relate(target, self._x(candidates))
-        best = self._ranking(surrogate)[0][1]
         costs = [self.costs.expect(c.model, c.config, c.steps - c.paid) for c in candidates]
-        return log_value_per_cost(seen.target_mean, seen.target_sd, seen.correlation, best, np.array(costs))
+        best = self._ranking(surrogate)[0].mean
+        return values(surrogate, target, self.learner.x(candidates), best, np.array(costs))
 
     def _trial(self, candidate: Candidate) -> Trial:
         trial = self.trial(
@@ -174,96 +162,41 @@ class JointFidelity(Optimizer):
             return dict(config)
         return self.problem.map_lr(config, self.problem.target, model)
 
-    # -- tell --------------------------------------------------------------------------------------------------
+    # -- observing ---------------------------------------------------------------------------------------------
 
     def observe(self, result: TrialResult) -> None:
-        candidate = self.running.pop(result.trial.id)
-        config, model, key = candidate.config, candidate.model, config_key(candidate.config)
         self.costs.observe(result)
-        if result.status is Status.FAILED:
-            self.failed.add(key)
-            self.tried.setdefault(key, config)
-            self.rows.append((config, candidate.steps, model, None))
-        else:
-            self._observe(result, config, model, key)
+        self.seen.add(self.running.pop(result.trial.id), result)
         if not self.initial:
-            self._learn()
+            self.learner.learn(self.seen)
 
-    def _observe(self, result: TrialResult, config: Config, model: str, key: str) -> None:
-        """Every validation of the curve that was not told before, and what an early stop means."""
-        self.reached[key, model] = max(self.reached.get((key, model), 0), result.steps_done)
-        seen = dict(result.validations())
-        if result.score is not None:
-            seen[result.steps_done] = result.score
-        if result.status is Status.EARLY_STOPPED:
-            # The rule's judgement, told to the surrogate: this curve would not have risen again.
-            self.closed.add((key, model))
-            seen[self.problem.max_steps] = result.score
-        if seen:
-            self.tried.setdefault(key, config)
-        new = [step for step in seen if (key, model, step) not in self.observed]
-        self.observed |= {(key, model, step) for step in new}
-        self.rows += [(config, step, model, seen[step]) for step in new]
-
-    # -- recommend ---------------------------------------------------------------------------------------------
+    # -- recommending ------------------------------------------------------------------------------------------
 
     def recommend(self) -> Config:
         """The evaluated configuration with the greatest posterior mean on the target at full steps; before there is a
         surrogate, the one with the best score so far."""
-        if self._surrogate is not None:
-            return dict(self._ranking(self._surrogate)[0][0])
-        scored = [(y, -i) for i, (*_, y) in enumerate(self.rows) if y is not None]
-        return dict(self.rows[-max(scored)[1]][0]) if scored else self.problem.recipe
+        if self.learner.surrogate is not None:
+            return dict(self._ranking(self.learner.surrogate)[0].config)
+        return dict(self.seen.best() or self.problem.recipe)
 
     def summary(self) -> dict[str, Any]:
-        if self._surrogate is None:
+        if self.learner.surrogate is None:
             return {}
-        _, mean, sd = self._ranking(self._surrogate)[0]
+        best = self._ranking(self.learner.surrogate)[0]
         return {
-            "posterior_mean": mean,
-            "posterior_sd": sd,
-            "configurations": len(self.tried),
-            "observations": {m: sum(model == m for _, _, model, _ in self.rows) for m in self.models},
-            "length_scales": self._surrogate.length_scales(),
+            "posterior_mean": best.mean,
+            "posterior_sd": best.sd,
+            "configurations": len(self.seen.tried),
+            "observations": {m: sum(row.model == m for row in self.seen.rows) for m in self.models},
+            "kernel": self.learner.surrogate.description(),
         }
 
-    # -- the surrogate -----------------------------------------------------------------------------------------
-
-    def _learn(self) -> None:
-        """Condition the surrogate on everything told so far, once there are two scores.
-
-        Hyperparameters are fitted again whenever the data grew by a fifth, from where they stood. This happens when a
-        result is told and at no other time, so that looking (`recommend`, `summary`) changes nothing.
-        """
-        # BoTorch takes seconds to import: not before there is something to fit, and never for the other methods.
-        from jfhpo.method.surrogate import Surrogate
-
-        scores = [y for *_, y in self.rows if y is not None]
-        if len(scores) < 2:
-            return
-        # A failure counts as the worst score seen: never good, and no cliff that would bend the whole surface.
-        y = np.array([min(scores) if score is None else score for *_, score in self.rows])
-        configs, steps, models, _ = zip(*self.rows, strict=True)
-        before = self._surrogate and self._surrogate.state()
-        fit = len(self.rows) >= REFIT_GROWTH * self._fitted_to
-        self._surrogate = Surrogate(self.features(configs, steps, models), y, before, fit=fit)
-        if fit:
-            self._fitted_to = len(self.rows)
-
-    def _ranking(self, surrogate: Surrogate) -> list[tuple[Config, float, float]]:
-        """(φ, posterior mean, standard deviation) on the target at full steps, best first, of every configuration with
-        a score; one that failed on some model only where there is no other."""
-        scored = {config_key(config) for config, *_, y in self.rows if y is not None}
-        configs = [self.tried[key] for key in self.tried if key in (scored - self.failed or scored)]
+    def _ranking(self, surrogate: Surrogate) -> list[Ranked]:
+        """Every configuration with a score by its posterior on the target at full steps, best first."""
+        configs = self.seen.scored()
         mean, sd = surrogate.predict(self._target_x(configs))
-        order = np.argsort(-mean, kind="stable")
-        return [(configs[i], float(mean[i]), float(sd[i])) for i in order]
+        return [Ranked(configs[i], float(mean[i]), float(sd[i])) for i in np.argsort(-mean, kind="stable")]
 
-    def _target_x(self, configs: list[Config]) -> np.ndarray:
+    def _target_x(self, configs: Sequence[Config]) -> np.ndarray:
         full = self.problem.full
         return self.features(configs, [full.steps] * len(configs), [full.model] * len(configs))
-
-    def _x(self, candidates: list[Candidate]) -> np.ndarray:
-        return self.features(
-            [c.config for c in candidates], [c.steps for c in candidates], [c.model for c in candidates]
-        )

@@ -19,6 +19,12 @@ def methods() -> dict[str, type[Optimizer]]:
     found: dict[str, type[Optimizer]] = {}
     for package in (jfhpo.method, baselines):
         for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            # Modules without a method (the surrogate's, say) import heavy libraries, which a list of names need not.
+            if (
+                "(Optimizer)"
+                not in (pkgutil.get_data(package.__name__, f"{module.name.split('.')[-1]}.py") or b"").decode()
+            ):
+                continue
             for _, cls in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
                 if issubclass(cls, Optimizer) and cls.__module__ == module.name and "name" in vars(cls):
                     if cls.name in found:
