@@ -34,7 +34,7 @@ WITHOUT = "or go on without it: checkpoints=false"
 WRITABLE = f"it cannot be written; make the file and its folder writable, choose another out=, {WITHOUT}"
 CORRUPT = (
     "it is corrupt; end the runs that use it, move it away with its -wal and -shm files, and run again (what it "
-    f"listed is then trained anew), {WITHOUT}"
+    f"listed is then trained anew), choose another out=, {WITHOUT}"
 )
 LOCKED = (
     "another process held it for over {timeout:g} s; end that process (`fuser` on the file names it), choose another "
@@ -121,8 +121,8 @@ class Database:
         connection.execute("COMMIT")
         if version not in (0, VERSION):
             raise UsageError(
-                f"checkpoint registry {self.path} has format {version}, this code writes {VERSION}; choose another "
-                "folder, or run the code that made it"
+                f"checkpoint registry {self.path} has format {version}, this code writes {VERSION}; run the code "
+                f"that made it, choose another out=, {WITHOUT}"
             )
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":

@@ -155,16 +155,18 @@ def test_a_study_that_reuses_nothing_ends_the_same_with_and_without_a_registry(t
 
 @pytest.mark.parametrize("name", ["random_search", "jfhpo"])
 @pytest.mark.parametrize("kill_at", [8, 40])
-def test_a_study_that_has_begun_may_go_on_without_its_registry_which_is_left_alone(tmp_path, name, kill_at):
+def test_a_study_that_has_begun_may_go_on_without_its_registry_which_is_left_alone(tmp_path, impatient, name, kill_at):
     def kill() -> None:
         raise Killed
 
+    registry = impatient(tmp_path)
     with pytest.raises(Killed):
-        study(tmp_path, name=name, budget=BUDGET, observers=(at_event(kill_at, kill),)).run()
+        study(tmp_path, name=name, budget=BUDGET, registry=registry, observers=(at_event(kill_at, kill),)).run()
+    registry.close()
     for file in (tmp_path / "checkpoints").glob(NAME + "*"):
         file.write_bytes(b"ruined")
-    before = {p: p.read_bytes() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
     assert "it is corrupt" in complaint(lambda: study(tmp_path, name=name, budget=BUDGET))
+    before = {p: p.read_bytes() for p in (tmp_path / "checkpoints").rglob("*") if p.is_file()}
     s = study(tmp_path, name=name, budget=BUDGET, registry=NoCheckpoints())
     summary = s.run()
     assert summary["final"]["status"] in ("completed", "cut")
