@@ -16,7 +16,7 @@ class Proposing(Optimizer):
     name, Settings = "proposing", dict
 
     def __init__(self, *trials: Trial):
-        super().__init__(problem(extra_models=()), seed=0)
+        super().__init__(problem(), seed=0)
         self.trials = list(trials)
 
     def propose(self):
@@ -29,8 +29,8 @@ class Proposing(Optimizer):
         return self.problem.recipe
 
 
-def trial(number: int, fidelity: Fidelity = Fidelity("p", 6)) -> Trial:
-    return Trial(number, problem().recipe, fidelity, seed=0)
+def trial(number: int, fidelity: Fidelity | None = None) -> Trial:
+    return Trial(number, problem().recipe, fidelity or Fidelity("p", 6), seed=0)
 
 
 def test_an_id_out_of_turn_is_refused_and_not_pending():
@@ -46,7 +46,7 @@ def test_an_id_out_of_turn_is_refused_and_not_pending():
 @pytest.mark.parametrize(
     ("fidelity", "says"),
     [
-        (Fidelity("xl", 6), "unknown model 'xl'; valid: l, p"),
+        (Fidelity("7b", 6), "unknown model '7b'; valid: l, p"),
         (Fidelity("p", 0), "fidelity of 0 steps is outside 1 to max_steps=24"),
         (Fidelity("p", 25), "fidelity of 25 steps is outside 1 to max_steps=24"),
     ],
