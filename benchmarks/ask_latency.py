@@ -195,8 +195,16 @@ class BoTorch:
         return optimize_acqf(value, bounds, q=1, num_restarts=10, raw_samples=512)[0]  # (1, D)
 
     def answer(self, asked: torch.Tensor) -> float:
-        near = (self.X - asked).square().sum(dim=1).argmin()  # deterministic, and all that a timing needs
-        return float(self.Y[near]) - 0.01 * float((self.X[near] - asked).norm())
+        return full_run(self.problem, self._config(asked.squeeze(0).tolist()))
+
+    def _config(self, units: list[float]) -> dict[str, Any]:
+        """The nearest configuration; every hyperparameter of this space has one column."""
+        config = {}
+        for unit, (name, spec) in zip(units, self.problem.space.specs.items(), strict=True):
+            values = spec.get("values")
+            parameter = self.problem.space.configspace[name]
+            config[name] = values[round(unit * (len(values) - 1))] if values else parameter.to_value(unit)
+        return config
 
     def tell(self, asked: torch.Tensor, answer: float) -> None:
         self.X = torch.cat([self.X, asked])
@@ -255,6 +263,7 @@ def run(names: Sequence[str], sizes: Sequence[int], repeats: int, limit: float) 
     """Contender -> observations -> numbers, every contender in turn at each level."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", module="botorch|gpytorch|linear_operator")  # restarts that it sees to itself
     problem = build_problem(load(["problem=last_digit"]))[0]
 
     def make(name: str, observations: int) -> Contender:

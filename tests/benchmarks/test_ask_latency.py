@@ -41,6 +41,14 @@ def test_the_others_start_with_the_observations_of_their_level_and_learn_one_a_t
     assert seen() == 12
 
 
+def test_botorch_is_answered_for_the_configuration_that_its_point_encodes():
+    problem = ask_latency.build_problem(ask_latency.load(["problem=last_digit"]))[0]
+    contender = ask_latency.BoTorch(problem, 16)
+    for x, y in zip(contender.X, contender.Y, strict=True):
+        assert contender.answer(x.unsqueeze(0)) == pytest.approx(y.item())
+    assert len(set(contender.Y.flatten().tolist())) > 8, "the formula tells configurations apart"
+
+
 def test_a_method_is_given_its_observations_from_its_initial_design():
     problem = ask_latency.build_problem(ask_latency.load(["problem=last_digit"]))[0]
     contender = ask_latency.Ours("jfhpo", problem, 11)
