@@ -262,7 +262,7 @@ def growth(levels: dict[int, dict[str, Any]]) -> float | None:
 def run(names: Sequence[str], sizes: Sequence[int], repeats: int, limit: float) -> dict[str, Any]:
     """Contender -> observations -> numbers, every contender in turn at each level."""
     torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="botorch|gpytorch|linear_operator")  # restarts that it sees to itself
     problem = build_problem(load(["problem=last_digit"]))[0]
 

@@ -30,7 +30,7 @@ from jfhpo.study.history import History
 from jfhpo.study.machine import machine
 from jfhpo.study.no_checkpoints import NoCheckpoints
 from jfhpo.study.records import Recorder, read_records, write_summary
-from jfhpo.study.report_checks import TrialFailed, check_evaluation
+from jfhpo.study.report_checks import TrialFailed, check_evaluation, check_step
 from jfhpo.study.settings import StudySettings
 from jfhpo.study.trial_run import TrialRun
 
@@ -215,8 +215,8 @@ class Study:
     def _test(self, final: TrialResult, checkpoint: Checkpoint | None) -> Evaluation:
         worker, settings = self.workers[0], self.settings
         worker.call("start", final.trial, checkpoint.path if checkpoint else None)
-        for _ in range(checkpoint.step if checkpoint else 0, final.steps_done):
-            worker.call("next")
+        for done in range(checkpoint.step if checkpoint else 0, final.steps_done):
+            check_step(worker.call("next").value, done + 1, self.problem.cost_unit)
         test = worker.call("evaluate", "test", settings.test_k, settings.test_seed).value
         check_evaluation(test, ("greedy", "mean_at_k", "standard_error"), final.steps_done)
         return test
