@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from jfhpo.trainers.mini.family import BaseSpec
 
 CONF = Path(__file__).parent / "conf"
-NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale")
+NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale", "checkpoints")
 """Settings that may differ when a study is continued: they decide where and how, not what."""
 KINDS = {
     bool: "true or false",
@@ -87,6 +87,9 @@ class RunConfig:
     out: str = "results"
     workers: int = 1
     checkpoint_every: int = 10
+    checkpoints: bool = True
+    """Whether to use the registry under ``<out>/.checkpoints``. Without it nothing is saved, resumed or reused: every
+    trial starts from the base model and pays for all its steps. May be switched off for a study that has begun."""
     step_timeout: float = 600.0
     test_k: int = 10
     tracking: str = "auto"

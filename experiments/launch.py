@@ -17,7 +17,7 @@ from rich.console import Console
 
 from experiments.config import groups, label_of, load, study_folder
 from experiments.progress import progress_view
-from experiments.run import build_study, check_folder, make_bases, prepare_folder
+from experiments.run import build_study, check_folder, check_registry, make_bases, prepare_folder
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.study.records import RECORDS, SUMMARY
@@ -194,6 +194,7 @@ def launch(words: Sequence[str], console: Console, present: Present) -> int:
     for job in jobs:  # everything is refused before anything is written or run
         build_study(job.config)
         check_folder(job.config)
+    check_registry(jobs[0].config)  # one registry for all
     for job in jobs:
         prepare_folder(job.config)
     began = time.monotonic()

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,11 @@ from jfhpo.core.problem import Problem
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import CheckpointRegistry
 from jfhpo.study.executors.local import TrainerSpec
-from jfhpo.study.loop import Study, StudySettings
+from jfhpo.study.loop import Study
 from jfhpo.study.methods import method
+from jfhpo.study.no_checkpoints import NoCheckpoints
 from jfhpo.study.records import CONFIG, write_atomically
+from jfhpo.study.settings import StudySettings
 from jfhpo.study.tracking import WandbTracker, wandb_mode
 
 HELP = """Run, or continue, one study.
@@ -45,7 +48,10 @@ usage: python -m experiments.run [key=value ...]
 
 groups:    problem, method, scale (`jfhpo methods` lists the methods)
 settings:  seed, budget, budget_unit (seconds, tokens, flops), out, workers, tracking (auto, offline, online, none),
-           checkpoint_every, step_timeout, test_k, problem.<key>, method.<key>
+           checkpoints, checkpoint_every, step_timeout, test_k, problem.<key>, method.<key>
+
+checkpoints=false goes on without the checkpoint registry, for example because its file is locked, read-only or
+corrupt: nothing is saved, resumed or reused, and every trial pays for all of its steps.
 """
 QUOTA_BYTES = 2 * 1024**3
 """Checkpoints kept under ``<out>/.checkpoints`` before old ones are deleted."""
@@ -145,12 +151,32 @@ def make_bases(configs: Iterable[DictConfig], console: Console) -> None:
             build_bases(missing, progress)
 
 
+@contextmanager
+def open_registry(config: DictConfig) -> Iterator[CheckpointRegistry | NoCheckpoints]:
+    """The checkpoints under the configured ``out``, closed at the end; a stand-in where the study wants none."""
+    if not config.checkpoints:
+        yield NoCheckpoints()
+        return
+    with CheckpointRegistry(_checkpoints_of(config), QUOTA_BYTES) as registry:
+        yield registry
+
+
+def check_registry(config: DictConfig) -> None:
+    """A `UsageError` where the registry is there and cannot be used; makes none where there is none."""
+    if config.checkpoints and _checkpoints_of(config).exists():
+        CheckpointRegistry(_checkpoints_of(config), QUOTA_BYTES).close()
+
+
+def _checkpoints_of(config: DictConfig) -> Path:
+    return Path(config.out) / ".checkpoints"
+
+
 def run_study(config: DictConfig, console: Console) -> dict[str, Any]:
     """Run one configured study to its end and return its summary."""
     parts = build_study(config)
     folder = prepare_folder(config)
-    make_bases([config], console)
-    with CheckpointRegistry(Path(config.out) / ".checkpoints", QUOTA_BYTES) as registry:
+    with open_registry(config) as registry:  # before the bases: they take minutes, and a bad registry is bad at once
+        make_bases([config], console)
         observers: list[Any] = [StudyProgress(console, config.budget, config.budget_unit, str(folder))]
         if parts.tracking is not None:
             observers.append(WandbTracker(parts.tracking, folder, config.experiment, identity(config)))

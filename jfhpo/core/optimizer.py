@@ -36,10 +36,18 @@ class Optimizer(ABC):
     # -- what the study calls ----------------------------------------------------------------------------------
 
     def ask(self) -> Trial | None:
-        """The next trial, or None: nothing to run until a pending trial is told (or ever, if none is pending)."""
+        """The next trial, or None: nothing to run until a pending trial is told (or ever, if none is pending).
+
+        Raises:
+            ValueError: where the method proposed a fidelity outside the problem, or an id out of turn.
+        """
         trial = self.propose()
         if trial is not None:
             self.problem.check_fidelity(trial.fidelity)
+            if trial.id != self._asked:
+                raise ValueError(
+                    f"method {self.name} proposed trial {trial.id} where {self._asked} is next; use trial()"
+                )
             self.pending[trial.id] = trial
             self._asked += 1
         return trial
@@ -60,26 +68,11 @@ class Optimizer(ABC):
         if trial.id not in self.pending:
             what = "was told already" if 0 <= trial.id < self._asked else "was never asked"
             raise ValueError(f"trial {trial.id} {what}; pending: {sorted(self.pending) or 'none'}")
+        self.problem.check_fidelity(trial.fidelity)
         if trial != self.pending[trial.id]:
             raise ValueError(f"trial {trial.id} was asked as {self.pending[trial.id]}, told as {trial}")
-        scores = [("score", result.score), *((f"validation at step {s}", y) for s, y in result.validations())]
-        for name, score in scores:
-            if score is not None and not math.isfinite(score):
-                raise ValueError(f"trial {trial.id}: {name}={score} must be finite; a run without a score has FAILED")
-        if not 0 <= result.resumed_from <= result.steps_done <= trial.fidelity.steps:
-            raise ValueError(
-                f"trial {trial.id}: steps {result.resumed_from} to {result.steps_done} lie outside 0 to "
-                f"{trial.fidelity.steps}, its fidelity"
-            )
-        if len(result.curve) != result.steps_done:
-            raise ValueError(f"trial {trial.id}: a curve of {len(result.curve)} steps for {result.steps_done} done")
-        for unit in COST_UNITS:
-            cost = result.cost.of(unit)
-            if not 0 <= cost < math.inf:
-                raise ValueError(f"trial {trial.id}: a cost of {cost:g} {unit} must be finite and not below 0")
-        unit = self.problem.cost_unit
-        if result.cost.of(unit) == 0 and result.steps_done > result.resumed_from and result.status is not Status.FAILED:
-            raise ValueError(f"trial {trial.id}: a cost of 0 {unit} for steps that were trained must be above 0")
+        if flaw := flaw_of(result, self.problem.cost_unit):
+            raise ValueError(f"trial {trial.id}: {flaw}")
 
     def trial(
         self, config: Config, fidelity: Fidelity, resume_from: int = 0, validate_at: tuple[int, ...] = ()
@@ -104,3 +97,33 @@ class Optimizer(ABC):
     def summary(self) -> dict[str, Any]:
         """What the method wants to be read beside its result, e.g. the posterior at its recommendation."""
         return {}
+
+
+def flaw_of(result: TrialResult, cost_unit: str) -> str | None:
+    """Why this result cannot be, naming the field and its value; None if it can. Costs are also to be above 0 in the
+    budget's unit where steps were trained: the value of a trial is divided by its cost."""
+    status, done, asked = result.status, result.steps_done, result.trial.fidelity.steps
+    scores = [("score", result.score), *((f"validation at step {s}", y) for s, y in result.validations())]
+    for name, score in scores:
+        if score is not None and not math.isfinite(score):
+            return f"{name}={score} must be finite; a run without a score has FAILED"
+    if status is Status.FAILED and result.score is not None:
+        return f"score={result.score}; a failed trial has none"
+    if status in (Status.COMPLETED, Status.EARLY_STOPPED) and result.score is None:
+        return f"score=None; a {status.value.replace('_', '-')} trial has one"
+    if not 0 <= result.resumed_from <= done <= asked:
+        return f"steps {result.resumed_from} to {done} lie outside 0 to {asked}, its fidelity"
+    if status is Status.COMPLETED and done < asked:
+        return f"completed after {done} of {asked} steps; it was cut, stopped early or has failed"
+    if len(result.curve) != done:
+        return f"a curve of {len(result.curve)} steps for {done} done"
+    if [r.step for r in result.curve] != list(range(1, done + 1)):
+        return f"a curve of steps {', '.join(str(r.step) for r in result.curve)}; they must count from 1 on"
+    steps = [(f"step {r.step}: a cost", r.cost) for r in result.curve]
+    for name, cost in [("a cost", result.cost), ("a cost from scratch", result.cost_from_scratch), *steps]:
+        for unit in COST_UNITS:
+            if not 0 <= cost.of(unit) < math.inf:
+                return f"{name} of {cost.of(unit):g} {unit} must be finite and not below 0"
+    if result.cost.of(cost_unit) == 0 and done > result.resumed_from and status is not Status.FAILED:
+        return f"a cost of 0 {cost_unit} for steps that were trained must be above 0"
+    return None

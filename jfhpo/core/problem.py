@@ -91,7 +91,9 @@ class Problem:
         return Fidelity(self.target, self.max_steps)
 
     def check_fidelity(self, fidelity: Fidelity) -> None:
-        self.model(fidelity.model)
+        """A `UsageError` for a model that trials may not use, or steps outside 1 to `max_steps`."""
+        if fidelity.model not in self.models:
+            raise unknown("model", fidelity.model, self.models)
         if not 1 <= fidelity.steps <= self.max_steps:
             raise UsageError(f"fidelity of {fidelity.steps} steps is outside 1 to max_steps={self.max_steps}")
 

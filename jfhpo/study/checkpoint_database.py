@@ -30,17 +30,22 @@ CREATE TABLE doomed (path TEXT PRIMARY KEY, key TEXT, step INTEGER, bytes INTEGE
 # `key` is a digest of the six columns from scope to code_version; a path is relative to the registry's folder;
 # doomed are files to delete whose rows are gone.
 
-WRITABLE = "it cannot be written; make the file and its folder writable, or choose another folder"
+WITHOUT = "or go on without it: checkpoints=false"
+WRITABLE = f"it cannot be written; make the file and its folder writable, choose another out=, {WITHOUT}"
 CORRUPT = (
     "it is corrupt; end the runs that use it, move it away with its -wal and -shm files, and run again (what it "
-    "listed is then trained anew)"
+    f"listed is then trained anew), choose another out=, {WITHOUT}"
+)
+LOCKED = (
+    "another process held it for over {timeout:g} s; end that process (`fuser` on the file names it), choose another "
+    f"out=, {WITHOUT}"
 )
 REMEDIES = (
-    ("locked", "another process held it for over {timeout:g} s; end that process (`fuser` on the file names it)"),
+    ("locked", LOCKED),
     ("readonly", WRITABLE),
     ("unable to open", WRITABLE),
-    ("is full", "the disk is full; free space, or run `jfhpo checkpoints gc` with a lower quota"),
-    ("i/o error", "the disk fails; check it, or choose another folder"),
+    ("is full", f"the disk is full; free space, run `jfhpo checkpoints gc` with a lower quota, {WITHOUT}"),
+    ("i/o error", f"the disk fails; check it, choose another out=, {WITHOUT}"),
     ("", CORRUPT),
 )
 """What SQLite's message contains -> what to tell the user."""
@@ -101,7 +106,10 @@ class Database:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         if self._switch_to_wal(connection) != "wal":
-            raise UsageError(f"checkpoint registry {self.path} cannot use SQLite's WAL mode; choose a local disk")
+            raise UsageError(
+                f"checkpoint registry {self.path} cannot use SQLite's WAL mode; choose an out= on a local disk, "
+                f"{WITHOUT}"
+            )
         # Every commit is on disk when it returns, since files are deleted on its word. It costs 0.15 ms.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")  # fails at once where nothing can be written
@@ -113,8 +121,8 @@ class Database:
         connection.execute("COMMIT")
         if version not in (0, VERSION):
             raise UsageError(
-                f"checkpoint registry {self.path} has format {version}, this code writes {VERSION}; choose another "
-                "folder, or run the code that made it"
+                f"checkpoint registry {self.path} has format {version}, this code writes {VERSION}; run the code "
+                f"that made it, choose another out=, {WITHOUT}"
             )
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":

@@ -355,7 +355,7 @@ class CheckpointRegistry:
         except OSError as error:
             raise UsageError(
                 f"checkpoint folder {self.root}: {error.strerror or error} ({error.filename}); make it a "
-                "writable folder with free space, or choose another one"
+                "writable folder with free space, choose another out=, or go on without it: checkpoints=false"
             ) from error
 
     def _own_writer(self) -> files.Writer:

@@ -57,9 +57,12 @@ class History:
         return count
 
     def summary(self) -> dict[str, Any]:
-        """The study's outcome in plain data: the part of ``summary.json`` that events decide."""
+        """The study's outcome in plain data: the part of ``summary.json`` that events decide.
+
+        ``not_resumed`` counts the trials that were to resume a checkpoint and found none, or an earlier one."""
         final = self.final or (self.full_run(self.recommended) if self.recommended is not None else None)
         statuses = Counter(r.status for r in self.results)
+        told = self.results + ([self.final] if self.final else [])
         test = None
         if self.evaluation is not None:
             fields = ("split", "prompts", "greedy", "mean_at_k", "standard_error", "k")
@@ -68,6 +71,7 @@ class History:
             "spent": vars(self.spent()),
             "optimizer_seconds": self.optimizer_seconds,
             "trials": {status.value: statuses[status] for status in Status},
+            "not_resumed": sum(r.resumed_from < r.trial.resume_from for r in told if r.status is not Status.FAILED),
             "steps": sum(r.steps_done - r.resumed_from for r in self.results),
             "search_cost": vars(sum((r.cost for r in self.results), Cost())),
             "search_cost_from_scratch": vars(sum((r.cost_from_scratch for r in self.results), Cost())),

@@ -11,12 +11,8 @@ the measurement. Budgets and stopping rules are looked at after every step of ev
 
 from __future__ import annotations
 
-import math
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +21,17 @@ from jfhpo.core.errors import UsageError
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.problem import Problem
 from jfhpo.core.space import config_key
-from jfhpo.core.trainer import Evaluation
+from jfhpo.core.trainer import CheckpointError, Evaluation
 from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResult
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import Checkpoint, CheckpointKey, CheckpointRegistry
-from jfhpo.study.executors.local import TrainerSpec, TrialFailed, UnusableCheckpoint, Worker, ready
+from jfhpo.study.executors.local import TrainerSpec, UnusableCheckpoint, Worker, ready
 from jfhpo.study.history import History
+from jfhpo.study.machine import machine
+from jfhpo.study.no_checkpoints import NoCheckpoints
 from jfhpo.study.records import Recorder, read_records, write_summary
+from jfhpo.study.report_checks import TrialFailed, check_evaluation, check_step
+from jfhpo.study.settings import StudySettings
 from jfhpo.study.trial_run import TrialRun
 
 RESERVE_MARGIN = 1.25
@@ -39,37 +39,6 @@ RESERVE_MARGIN = 1.25
 towards the end of a run, when completions have grown (with 5 % to spare, one of two final runs ended at step 44)."""
 MAX_FAILURES_IN_A_ROW = 25
 """Failures can be free of charge; a search in which everything fails has to end all the same."""
-
-
-@dataclass(frozen=True)
-class StudySettings:
-    experiment: str
-    scale: str
-    seed: int
-    budget: float
-    """In the problem's `cost_unit`."""
-    label: str = ""
-    """What the study is called where that is not the method's name, e.g. an ablation's."""
-    workers: int = 1
-    checkpoint_every: int = 10
-    """Steps between checkpoints of a running trial: what a killed study has to repeat at most."""
-    step_timeout: float = 600.0
-    """Seconds after which a worker that does not answer is ended and its trial failed."""
-    test_k: int = 10
-    """Samples per test prompt, each from its own evaluation seed."""
-    test_seed: int = 90_210
-
-    def check(self, problem: Problem) -> None:
-        """A `UsageError` for a value that makes no sense."""
-        if not 0 < self.budget < math.inf:
-            raise UsageError(f"budget={self.budget:g} must be above 0 {problem.cost_unit}, and finite")
-        for name in ("workers", "checkpoint_every", "test_k"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)} must be at least 1")
-        if not self.step_timeout > 0:
-            raise UsageError(f"step_timeout={self.step_timeout:g} must be above 0 seconds")
-        if self.seed < 0:
-            raise UsageError(f"seed={self.seed} must be 0 or more")
 
 
 class Study:
@@ -81,7 +50,7 @@ class Study:
         problem: Problem,
         optimizer: Optimizer,
         trainer: TrainerSpec,
-        registry: CheckpointRegistry,
+        registry: CheckpointRegistry | NoCheckpoints,
         settings: StudySettings,
         observers: Sequence[Callable[[dict[str, Any]], None]] = (),
     ):
@@ -230,14 +199,27 @@ class Study:
         """Test the trained target, from its checkpoint, or trained again (bit for bit) where that is lost."""
         if final.status is Status.FAILED:
             return
-        worker, checkpoint = self.workers[0], self.find_checkpoint(final.trial, final.steps_done)
-        worker.call("start", final.trial, checkpoint.path if checkpoint else None)
-        for _ in range(checkpoint.step if checkpoint else 0, final.steps_done):
-            worker.call("next")
-        test: Evaluation = worker.call("evaluate", "test", self.settings.test_k, self.settings.test_seed).value
+        checkpoint = self.find_checkpoint(final.trial, final.steps_done)
+        try:
+            try:
+                test = self._test(final, checkpoint)
+            except UnusableCheckpoint:
+                test = self._test(final, None)
+        except TrialFailed as failure:  # it was trained already, so there is no other trial to fall back on
+            why = f"the test evaluation failed ({failure})"
+            raise UsageError(f"{self.folder}: {why}; the same command tries it again") from failure
         self.registry.unpin(self._owner(final.trial))
         self.history.evaluation = test
         self.record("evaluated", evaluation=vars(test) | {"cost": vars(test.cost)})
+
+    def _test(self, final: TrialResult, checkpoint: Checkpoint | None) -> Evaluation:
+        worker, settings = self.workers[0], self.settings
+        worker.call("start", final.trial, checkpoint.path if checkpoint else None)
+        for done in range(checkpoint.step if checkpoint else 0, final.steps_done):
+            check_step(worker.call("next").value, done + 1, self.problem.cost_unit)
+        test = worker.call("evaluate", "test", settings.test_k, settings.test_seed).value
+        check_evaluation(test, ("greedy", "mean_at_k", "standard_error"), final.steps_done)
+        return test
 
     # -- driving one trial -------------------------------------------------------------------------------------
 
@@ -306,7 +288,10 @@ class Study:
         def write(path: Path) -> None:
             run.cost += run.worker.call("save", path).overhead
 
-        self.registry.publish(self._key(run.trial), step, write, {"trial": run.trial.id})
+        try:
+            self.registry.publish(self._key(run.trial), step, write, {"trial": run.trial.id})
+        except CheckpointError as error:  # the trainer wrote nothing, or a link
+            raise TrialFailed(str(error)) from error
 
     @property
     def _label(self) -> str:
@@ -386,13 +371,3 @@ class Study:
                 f"{self.folder}: trial {recorded.id} of the records is not what method {self.optimizer.name} proposes "
                 "now, so the code or a library changed since; finish it with that version or choose another out="
             )
-
-
-def machine() -> str:
-    """Processor and cores, to be read beside any number of seconds."""
-    names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []

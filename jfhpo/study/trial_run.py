@@ -10,10 +10,12 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from jfhpo.core.problem import Problem
 from jfhpo.core.trial import Cost, Status, StepRecord, Trial, TrialResult
 from jfhpo.dynamics.early_stopping import Rule, judge
 from jfhpo.study.checkpoints import Checkpoint
 from jfhpo.study.executors.local import Reply, UnusableCheckpoint, Worker
+from jfhpo.study.report_checks import TrialFailed, check_evaluation, check_step
 
 Request = tuple[str, tuple[Any, ...]]
 """A verb of the `Trainer` protocol (``next`` takes a step) and its arguments."""
@@ -23,6 +25,8 @@ Course = Generator[Request, Reply, TrialResult]
 
 class Host(Protocol):
     """What a trial needs of its study."""
+
+    problem: Problem
 
     def find_checkpoint(self, trial: Trial, at_most: int) -> Checkpoint | None: ...
     def save_checkpoint(self, run: TrialRun, step: int) -> None: ...
@@ -52,17 +56,18 @@ class TrialRun:
 
     def begin(self, step: int) -> None:
         """Training starts at `step`: what is known beyond it will be run again, and is void."""
-        if not self.started:
-            self.resumed_from, self.started = step, True
+        # After a kill the checkpoint it had resumed may be gone: then it pays for those steps after all.
+        self.resumed_from, self.started = min(step, self.resumed_from) if self.started else step, True
         del self.curve[step:]
         self.cost = sum((r.cost for r in self.curve[self.resumed_from :]), Cost())
 
-    def add(self, record: StepRecord, overhead: Cost = NOTHING) -> None:
+    def add(self, record: StepRecord) -> None:
         self.curve.append(record)
-        self.cost += record.cost + overhead
+        self.cost += record.cost
 
     def course(self, host: Host, save_every: int) -> Course:
-        """Run the trial to its fidelity, to a stopping rule's verdict or to the end of the budget."""
+        """Run the trial to its fidelity, to a stopping rule's verdict or to the end of the budget; raises
+        `TrialFailed` where the trainer reports what cannot be."""
         trial, end = self.trial, self.trial.fidelity.steps
         usable = len(self.curve) if self.started else trial.resume_from
         checkpoint = host.find_checkpoint(trial, usable) if usable else None
@@ -82,7 +87,9 @@ class TrialRun:
                 status, reason = Status.CUT, "the study's budget was spent"
                 break
             reply = yield "next", ()
-            self.add(reply.value, reply.overhead)
+            self.cost += reply.overhead
+            check_step(reply.value, step + 1, host.problem.cost_unit)
+            self.add(reply.value)
             step = reply.value.step
             host.record("step", trial=trial.id, record=reply.value.to_json(), spent=vars(host.spent()))
             if step < end and (stop := judge(self.rules, self.curve)) is not None:
@@ -95,8 +102,12 @@ class TrialRun:
         score = self.curve[-1].val_accuracy if self.curve else None
         if status is Status.EARLY_STOPPED and score is None:
             reply = yield "evaluate", ("validation", 1, 0, False)
+            self.cost += reply.overhead
+            check_evaluation(reply.value, ("mean_at_k",), step)
             score = reply.value.mean_at_k
-            self.cost += reply.value.cost + reply.overhead
+            self.cost += reply.value.cost
+        if status is Status.COMPLETED and score is None:
+            raise TrialFailed(f"val_accuracy=None at step {step}, the trial's last; the trainer has to validate there")
         if status is not Status.EARLY_STOPPED and step > saved:
             host.save_checkpoint(self, step)
         return self.result(status, reason, score)

@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from jfhpo.core.trainer import CheckpointError, Evaluation, Trainer, TrainingFailed
@@ -25,7 +26,8 @@ def accuracy(lr: float, model: str, step: int) -> float:
 
 
 class CurveTrainer(Trainer):
-    """``trouble`` maps a trial id to what happens in it at step 3: nan, die, hang, raise."""
+    """``trouble`` maps a trial id to what happens in it at step 3: nan, die, hang, raise, end; or, as in
+    ``reward_mean=nan``, ``cost.flops=0`` or ``mean_at_k=inf``, which number it reports there or in evaluations."""
 
     def __init__(self, trouble: dict[str, str] | None = None, pause: float = 0.0):
         self.trouble, self.pause = trouble or {}, pause
@@ -45,10 +47,10 @@ class CurveTrainer(Trainer):
             time.sleep(self.pause)
             self.step += 1
             if self.step == 3:
-                self._fail(self.trouble.get(str(self.trial.id)))
+                self._fail(self._trouble)
             reward = accuracy(lr, model, self.step) if lr < 0.05 else 0.1 / self.step
             validated = self.step == self.trial.fidelity.steps or self.step in self.trial.validate_at
-            yield StepRecord(
+            record = StepRecord(
                 step=self.step,
                 reward_mean=reward,
                 kl=0.01 * self.step,
@@ -61,9 +63,26 @@ class CurveTrainer(Trainer):
                 cost=Cost(SECONDS[model], 100, 1000 * SECONDS[model]),
                 val_accuracy=reward if validated else None,
             )
+            if self.step == 3:
+                if self._trouble == "end":
+                    return
+                record = self._spoilt(record)
+            yield record
+
+    @property
+    def _trouble(self) -> str:
+        return self.trouble.get(str(self.trial.id), "")
+
+    def _spoilt(self, report: StepRecord | Evaluation) -> StepRecord | Evaluation:
+        """The report with the number that the trouble says, where it has such a field."""
+        name, _, value = self._trouble.partition("=")
+        if name.startswith("cost."):
+            return replace(report, cost=replace(report.cost, **{name.removeprefix("cost."): float(value)}))
+        number = None if value == "none" else float(value or 0)
+        return replace(report, **{name: number}) if hasattr(report, name) else report
 
     @staticmethod
-    def _fail(trouble: str | None) -> None:
+    def _fail(trouble: str) -> None:
         if trouble == "nan":
             raise TrainingFailed("loss is nan at step 3")
         if trouble == "raise":
@@ -78,7 +97,7 @@ class CurveTrainer(Trainer):
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:
         score = accuracy(self.trial.config["lr"], self.trial.fidelity.model, self.step)
-        return Evaluation(split, 100, score, score, 0.01, k, Cost(0.5, 10, 500.0))
+        return self._spoilt(Evaluation(split, 100, score, score, 0.01, k, Cost(0.5, 10, 500.0)))
 
     def overhead(self) -> Cost:
         return Cost()

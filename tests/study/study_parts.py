@@ -10,9 +10,11 @@ from jfhpo.core.problem import ModelSize, Problem
 from jfhpo.core.space import SearchSpace
 from jfhpo.study.checkpoints import CheckpointRegistry
 from jfhpo.study.executors.local import TrainerSpec
-from jfhpo.study.loop import Study, StudySettings
+from jfhpo.study.loop import Study
 from jfhpo.study.methods import method
+from jfhpo.study.no_checkpoints import NoCheckpoints
 from jfhpo.study.records import read_records
+from jfhpo.study.settings import StudySettings
 
 
 def problem(**changes: Any) -> Problem:
@@ -42,6 +44,7 @@ def study(
     observers: tuple = (),
     settings: dict[str, Any] | None = None,
     method_settings: dict[str, Any] | None = None,
+    registry: CheckpointRegistry | NoCheckpoints | None = None,
 ) -> Study:
     """A study in `folder`, which also holds its checkpoints."""
     of = of or problem()
@@ -53,7 +56,7 @@ def study(
         of,
         optimizer or cls(of, seed=0, settings=cls.Settings(**method_settings or {})),
         TrainerSpec("tests.fakes.curve_trainer:CurveTrainer", trainer or {}, "v1"),
-        CheckpointRegistry(folder / "checkpoints"),
+        registry or CheckpointRegistry(folder / "checkpoints"),
         StudySettings(**{**BASICS, "budget": budget} | own),
         observers,
     )

@@ -19,6 +19,7 @@ from typing import Any
 
 from jfhpo.core.errors import unknown
 from jfhpo.core.trial import Cost
+from jfhpo.study.report_checks import TrialFailed, check_overhead
 
 TRAINERS = {"mini": "jfhpo.trainers.mini.trainer:MiniTrainer"}
 """Engine name -> class, imported in the worker only: the study's own process needs no engine. A trainer of one's own is
@@ -56,16 +57,8 @@ class Reply:
     """Cost that no record carries."""
 
 
-class TrialFailed(RuntimeError):
-    """The trial ended badly; the message is the reason to record."""
-
-    def __init__(self, reason: str, overhead: Cost | None = None):
-        super().__init__(reason)
-        self.overhead = overhead or Cost()
-
-
 class UnusableCheckpoint(RuntimeError):
-    """The trainer refused the checkpoint; the trial can start from an earlier one."""
+    """The trainer refused the checkpoint that it was to start from; the trial can start from the base model."""
 
 
 class Worker:
@@ -88,6 +81,7 @@ class Worker:
             self.connection.send((self.spec.path, self.spec.arguments))
 
     def send(self, verb: str, *arguments: Any) -> None:
+        self.verb = verb
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # gone: `receive` says how it ended
             self.connection.send((verb, arguments))
 
@@ -103,10 +97,11 @@ class Worker:
             self.restart()
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             raise TrialFailed(f"the worker died ({how})") from None
-        if kind == "failed":
-            raise TrialFailed(value, overhead)
-        if kind == "checkpoint":
+        check_overhead(overhead)
+        if kind == "checkpoint" and self.verb == "start":
             raise UnusableCheckpoint(value)
+        if kind != "ok":
+            raise TrialFailed(value, overhead)
         return Reply(value, overhead)
 
     def call(self, verb: str, *arguments: Any) -> Reply:
