@@ -18,6 +18,7 @@ from experiments.gather import KEYS, Records
 from experiments.proxy_correlation import ranks
 from experiments.recording.design import AS_IT_IS, BY_WIDTH, CONFIGURATION, accuracies, designed, models, recorded_steps
 from jfhpo.core.problem import LR
+from jfhpo.core.space import config_key
 from jfhpo.core.trial import Status
 
 MEASURES = ("spearman", "kendall", "lost")
@@ -114,3 +115,9 @@ def _seconds(records: Records, table: pd.DataFrame, steps: list[int]) -> pd.Data
     at = taken[taken["step"].isin(steps)].set_index([*KEYS, "trial", "step"])["so_far"].to_dict()
     keys = list(table[[*KEYS, "trial"]].itertuples(index=False, name=None))
     return pd.DataFrame({step: [at.get((*key, step), math.nan) for key in keys] for step in steps}, index=table.index)
+
+
+def distinct(records: Records, problem: str) -> int:
+    """Different configurations of the designs: those of several seeds may all begin with the recipe."""
+    table = accuracies(records, problem)
+    return len({config_key(config) for config in table["target_config"]})

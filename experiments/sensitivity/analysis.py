@@ -18,6 +18,7 @@ from experiments.gather import Records
 from experiments.recording.design import AS_IT_IS, CONFIGURATION, accuracies, models, recorded_steps
 from experiments.sensitivity import surrogate
 from experiments.sensitivity.surrogate import Axis
+from jfhpo.core.trial import Status
 
 LEVEL = 0.95
 RESAMPLES = 200
@@ -59,7 +60,7 @@ def quality(records: Records, problem: str) -> pd.DataFrame:
         configs, accuracy = observations(records, problem, model)
         ran = table[(table["model"] == model) & (table["transfer"] == AS_IT_IS)]
         row = {"problem": problem, "model": model, "n": len(configs), "left_out": len(ran) - len(configs)}
-        row |= {"failed": int((ran["status"] == "failed").sum()), "r2": math.nan, "sd": math.nan}
+        row |= {"failed": int((ran["status"] == Status.FAILED).sum()), "r2": math.nan, "sd": math.nan}
         if len(configs) >= LEAST:
             row["r2"] = float(surrogate.fit(all_axes(records, problem), configs, accuracy).oob_score_)
             row["sd"] = float(accuracy.std(ddof=1))

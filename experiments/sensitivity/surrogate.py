@@ -97,9 +97,7 @@ def importances(
         study = optuna.create_study(direction="maximize")
         for config, value in zip(configs, accuracy, strict=True):
             params = {axis.name: axis.coordinate(config[axis.name]) for axis in axes}
-            study.add_trial(
-                optuna.trial.create_trial(params=params, distributions=distributions, value=float(value))
-            )
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=float(value)))
         found = FanovaImportanceEvaluator(n_trees=trees, seed=seed).evaluate(study)
     finally:
         optuna.logging.set_verbosity(before)
