@@ -26,7 +26,7 @@ AGREEMENT = [
     "picked", "best", *(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")),
     "few_low", "few_high", "share_as_high",
 ]  # fmt: skip
-COLUMNS = ["problem", "model", "transfer", "step", "n", "left_out", "failed", "cost", *AGREEMENT]
+COLUMNS = ["problem", "model", "on_target", "transfer", "step", "n", "left_out", "failed", "cost", *AGREEMENT]
 
 
 def pairs(table: pd.DataFrame, model: str, transfer: str, step: int) -> pd.DataFrame:
@@ -62,8 +62,8 @@ def correlations(records: Records, problem: str, few: int, reach: float) -> pd.D
         its = (table["model"] == model) & (table["transfer"] == transfer)
         for step in steps[:-1] if model in targets else steps:
             frame = pairs(table, model, transfer, step)
-            row = {"problem": problem, "model": model, "transfer": transfer, "step": step, "n": len(frame)}
-            row |= {"left_out": total - len(frame), "failed": int(frame["failed"].sum())}
+            row = {"problem": problem, "model": model, "on_target": model in targets, "transfer": transfer}
+            row |= {"step": step, "n": len(frame), "left_out": total - len(frame), "failed": int(frame["failed"].sum())}
             row |= {"cost": float(seconds.loc[its, step].mean() / whole)}
             rows.append(row | agreement(frame["x"].to_numpy(float), frame["y"].to_numpy(float), few, reach))
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -61,7 +61,7 @@ def axes_of(configs: Sequence[Mapping[str, Any]]) -> list[Axis]:
     """The axes of the configurations: a list of levels for words, and for numbers that take at most a third as many
     values as there are configurations; else a range."""
     found = []
-    for name in configs[0]:
+    for name in configs[0] if configs else ():
         values = list(dict.fromkeys(c[name] for c in configs))
         words = any(isinstance(v, str | bool) for v in values)
         if words or 3 * len(values) <= len(configs) or len(values) == 1:

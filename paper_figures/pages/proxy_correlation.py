@@ -39,7 +39,7 @@ SCATTER = (
 OVER_STEPS = (
     "Agreement with the target's full run against the steps of the cheap run. Above, Spearman; below, what is lost on "
     "the target by taking the cheap run's best configuration instead of the target's, in accuracy points. Bands: 95 % "
-    "bootstrap over configurations. In the last panels the cheap run is the target's own at fewer steps. Dashed: the "
+    "bootstrap over configurations. In the last column the cheap run is the target's own at fewer steps. Dashed: the "
     "paper's Spearman, from five configurations of another problem."
 )
 
@@ -73,13 +73,12 @@ def page(records: Records) -> Page:
 
 def at_full_steps(frame: pd.DataFrame) -> pd.DataFrame:
     """The proxies' rows at their last step."""
-    proxies = frame[frame["model"] != _target(frame)]
+    proxies = frame[~frame["on_target"].astype(bool)]
     return proxies[proxies["step"] == proxies.groupby("problem")["step"].transform("max")]
 
 
-def _target(frame: pd.DataFrame) -> str:
-    """The largest model recorded: the last row's."""
-    return frame["model"].iloc[-1] if len(frame) else ""
+def _target(records: Records, problem: str) -> str:
+    return "/".join(records.of(problem).studies["target"].dropna().unique())
 
 
 # ---- words -------------------------------------------------------------------------------------------------
@@ -87,7 +86,7 @@ def _target(frame: pd.DataFrame) -> str:
 
 def lead(records: Records, problem: str, frame: pd.DataFrame) -> list[str]:
     """The result on one problem, with what speaks against believing it."""
-    full, target, quoted = at_full_steps(frame), _target(frame), paper()
+    full, target, quoted = at_full_steps(frame), _target(records, problem), paper()
     if full.empty or full["n"].max() == 0:
         return [f"No configuration of {problem} has been trained on a proxy and on the target yet."]
     said, n = [], int(full["n"].max())
@@ -100,7 +99,8 @@ def lead(records: Records, problem: str, frame: pd.DataFrame) -> list[str]:
         gained = f" (mapping adds {bracketed(gain['gain'], gain['low'], gain['high'])})" if gain else ""
         said.append(f"{model} {' and '.join(numbers)}{gained}")
     sentences = [
-        f"How {problem}'s proxies rank {n} configurations at full steps as {target} does (Spearman): {'; '.join(said)}."
+        f"Rank correlation with the target {target} over {n} configurations of {problem} trained in full (Spearman): "
+        f"{'; '.join(said)}."
     ]
     if n < ranks.LEAST:
         return [*sentences, f"{n} configurations are too few for an interval, and for any conclusion."]
@@ -136,7 +136,9 @@ def lead(records: Records, problem: str, frame: pd.DataFrame) -> list[str]:
 
 def _name(records: Records, row) -> str:
     problem = f"{row.problem}: " if len(records.problems()) > 1 else ""
-    return f"{problem}{row.model}, {TRANSFER[row.transfer]}"
+    return (
+        f"{problem}{row.model} at fewer steps" if row.on_target else f"{problem}{row.model}, {TRANSFER[row.transfer]}"
+    )
 
 
 def correlation(records: Records, frame: pd.DataFrame) -> Table:
@@ -163,10 +165,10 @@ def correlation(records: Records, frame: pd.DataFrame) -> Table:
         columns=columns,
         rows=rows,
         caption=f"{HOW} lr × width: the proxy was trained with the target's learning rate mapped to its width. "
-        f"Spearman of {quoted['n']:.0f}: where 95 % of random draws of {quoted['n']:.0f} configurations, as many as the "
-        "paper ranked, put it, and how many reach the paper's value. Points lost: the target's best accuracy less that "
-        "of the proxy's best configuration (the mean over them where several share it). Cost: trainer seconds of a "
-        "proxy run by those of a target run.",
+        f"Spearman of {quoted['n']:.0f}: where 95 % of random draws of {quoted['n']:.0f} configurations, as many as "
+        "the paper ranked, put it, and how many reach the paper's value. Points lost: the target's best accuracy less "
+        "that of the proxy's best configuration (the mean over them where several share it). Cost: trainer seconds of "
+        "a proxy run by those of a target run.",
         data=full,
         errors=error_rows(records),
     )
@@ -178,10 +180,9 @@ def by_step(records: Records, frame: pd.DataFrame) -> Table:
         Column("cheap run"), Column("steps"), Column("n"), Column("left out", wide=True), Column("failed", wide=True),
         Column("Spearman"), Column("Kendall"), Column("its best on target %"), Column("points lost"), Column("cost %"),
     )  # fmt: skip
-    target = _target(frame)
     rows = tuple(
         (
-            _name(records, r) if r.model != target else f"{r.model} at fewer steps", str(r.step), str(r.n),
+            _name(records, r), str(r.step), str(r.n),
             str(r.left_out), str(r.failed), bracketed(r.spearman, r.spearman_low, r.spearman_high),
             bracketed(r.kendall, r.kendall_low, r.kendall_high), number(100 * r.picked),
             bracketed(r.lost, r.lost_low, r.lost_high, 1, 100), number(100 * r.cost),
@@ -276,21 +277,20 @@ def _points(axes: Axes, frame: pd.DataFrame, norm: LogNorm | None):
 
 def over_steps(frame: pd.DataFrame, reached: float) -> Figure:
     """Spearman and accuracy lost against the steps of the cheap run, a column of panels per model."""
-    names = list(dict.fromkeys(frame["model"]))
-    target = names[-1]
+    names, targets = list(dict.fromkeys(frame["model"])), set(frame.loc[frame["on_target"].astype(bool), "model"])
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
         grid = figure.subplots(2, len(names), sharex=True, sharey="row", squeeze=False)
         for column, model in enumerate(names):
             above, below = grid[:, column]
             for kind, rows in frame[frame["model"] == model].groupby("transfer", sort=False):
-                colour = STEPS_ALONE if model == target else COLOURS[kind]
+                colour = STEPS_ALONE if model in targets else COLOURS[kind]
                 for axes, name in ((above, "spearman"), (below, "lost")):
                     axes.plot(rows["step"], rows[name], "o-", color=colour, ms=2.5, lw=1.3)
                     axes.fill_between(rows["step"], rows[f"{name}_low"], rows[f"{name}_high"], color=colour, alpha=0.16,
                                       lw=0)  # fmt: skip
             above.axhline(reached, color="#777777", lw=0.8, ls=(0, (4, 3)), zorder=1)
-            above.set_title(f"{model} at fewer steps" if model == target else f"proxy {model}")
+            above.set_title(f"{model} at fewer steps" if model in targets else f"proxy {model}")
             below.set_xlabel("steps")
             for axes in (above, below):
                 axes.grid(True)
@@ -300,7 +300,7 @@ def over_steps(frame: pd.DataFrame, reached: float) -> Figure:
         grid[1][0].set_ylabel("points lost by taking\nits best configuration")
         grid[1][0].set_ylim(bottom=-0.02)
         _percent(grid[1][0].yaxis)
-        kinds = [k for k in COLOURS if k in set(frame.loc[frame["model"] != target, "transfer"])]
+        kinds = [k for k in COLOURS if k in set(frame.loc[~frame["on_target"].astype(bool), "transfer"])]
         lines = [Line2D([], [], color=COLOURS[k], lw=1.8) for k in kinds]
         lines += [Line2D([], [], color=STEPS_ALONE, lw=1.8), Line2D([], [], color="#777777", lw=0.8, ls=(0, (4, 3)))]
         words = [*(TRANSFER[k] for k in kinds), "the target itself", "the paper's Spearman"]

@@ -37,19 +37,20 @@ STYLES = {analysis.RECIPE: "-", analysis.BEST: (0, (3, 1.5))}
 def page(records: Records) -> Page:
     problems, drawings, frames, lead = records.problems(), [], [], []
     for problem in problems:
-        frame, quality = analysis.importance(records, problem), analysis.quality(records, problem)
-        frames.append((problem, frame, quality))
-        lead += sentences(problem, frame, quality)
+        frame = analysis.importance(records, problem, analysis.RESAMPLES)
+        quality, swings = analysis.quality(records, problem), analysis.swings(records, problem)
+        frames.append((problem, frame, quality, swings))
+        lead += sentences(problem, frame, quality, swings)
         if frame["share"].notna().any():
             curves = analysis.curves(records, problem)
             axes = analysis.all_axes(records, problem)
             drawings.append(Drawing(f"importance_{problem}", bars(frame), IMPORTANCE))
             drawings.append(Drawing(f"one_at_a_time_{problem}", lines(curves, quality, axes), ONE_AT_A_TIME))
     tables = []
-    for problem, frame, quality in frames:
+    for problem, frame, quality, swings in frames:
         several = problem if len(problems) > 1 else ""
         tables.append((importance(records.of(problem), frame, quality, several),))
-        tables.append((one_at_a_time(analysis.swings(records, problem), quality, several),))
+        tables.append((one_at_a_time(swings, quality, several),))
     return Page(
         lead=tuple(lead), tables=tuple(tables), drawings=tuple(drawings), printed=tuple(t[0].name for t in tables[::-1])
     )
@@ -58,13 +59,13 @@ def page(records: Records) -> Page:
 # ---- words -------------------------------------------------------------------------------------------------
 
 
-def sentences(problem: str, frame: pd.DataFrame, quality: pd.DataFrame) -> list[str]:
+def sentences(problem: str, frame: pd.DataFrame, quality: pd.DataFrame, swings: pd.DataFrame) -> list[str]:
     """What matters on one problem, with what speaks against believing it."""
     fitted = quality[quality["r2"].notna()]
     if fitted.empty:
         n = int(quality["n"].max()) if len(quality) else 0
         return [f"{n} configurations of {problem} are too few to fit a surrogate to (at least {analysis.LEAST})."]
-    said, beyond = [], set()
+    said, beyond, tops = [], set(), []
     for model, rows in frame[frame["share"].notna()].groupby("model", sort=False):
         rows = rows.set_index("hyperparameter")
         chance = rows.loc[analysis.CHANCE, "high"]
@@ -72,9 +73,13 @@ def sentences(problem: str, frame: pd.DataFrame, quality: pd.DataFrame) -> list[
         first = rows.iloc[0]
         said.append(f"{rows.index[0]} on {model} {bracketed(first['share'], first['low'], first['high'], 0, 100)} %")
         beyond |= set(rows.index[rows["low"] > chance])
+        curves = swings[(swings["model"] == model) & (swings["hyperparameter"] == rows.index[0])]
+        places = [f"{_short(at)}" for at in dict.fromkeys(curves["at"])]
+        tops.append(f"{rows.index[0]} on {model} {' or '.join(places)}")
     others = [h for h in dict.fromkeys(frame["hyperparameter"]) if h not in {analysis.CHANCE, analysis.INTERACTIONS}]
     silent = [h for h in others if h not in beyond]
     found = [f"The most important hyperparameter of {problem} explains alone, of the variance: {'; '.join(said)}."]
+    found.append(f"The surrogate has the accuracy highest at: {'; '.join(tops)}.")
     if silent:
         found.append(
             f"On no model does the interval of {_listed(silent)} lie above what a made-up hyperparameter of random "
@@ -139,8 +144,8 @@ def one_at_a_time(swings: pd.DataFrame, quality: pd.DataFrame, problem: str) -> 
         title=f"{problem}: ".lstrip(": ") + "One at a time: how far the surrogate's accuracy moves, in points",
         columns=(Column("hyperparameter"), *(Column(model) for model in _models(quality))),
         rows=tuple((name, *(cell(name, model) for model in _models(quality))) for name in names),
-        caption="Highest less lowest predicted accuracy as one hyperparameter crosses its recorded range, and the value "
-        "of the highest; the others held at the recipe (the first configuration of the design) / at the model's best "
+        caption="Highest less lowest predicted accuracy as one hyperparameter crosses its recorded range, and the "
+        "value of the highest; the others held at the recipe (the first configuration of the design) / at the model's best "
         "recorded configuration. Predictions of the surrogate whose R² is above, not training runs.",
         data=swings,
     )
@@ -213,8 +218,9 @@ def lines(curves: pd.DataFrame, quality: pd.DataFrame, axes_of: list[Axis]) -> F
         handles = [Line2D([], [], color=palette[m], lw=1.8) for m in fitted["model"]]
         words = [f"{r.model} (R² {r.r2:.2f})" for r in fitted.itertuples()]
         handles += [Line2D([], [], color="#444444", lw=1.2, ls=style) for style in STYLES.values()]
-        words += [f"others at the {base}" for base in STYLES]
-        figure.legend(handles, words, loc="outside lower center", ncols=3, frameon=False)
+        words += [f"from the {base}" for base in STYLES]
+        figure.legend(handles, words, loc="outside lower center", ncols=5, frameon=False, handlelength=1.6,
+                      columnspacing=1.2)  # fmt: skip
     return figure
 
 
@@ -226,5 +232,9 @@ def _scale(panel: Axes, axis: Axis) -> None:
         panel.set_xlim(-0.3, len(axis.levels) - 0.7)
     elif axis.log:
         panel.set_xscale("log")
-        panel.xaxis.set_major_locator(LogLocator(numticks=5))
         panel.xaxis.set_minor_formatter(NullFormatter())
+        if axis.high / axis.low > 100:
+            panel.xaxis.set_major_locator(LogLocator(numticks=5))
+        else:  # too few powers of ten to label
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
