@@ -115,18 +115,13 @@ def lead(records: Records, problem: str, frame: pd.DataFrame) -> list[str]:
     ]
     sentences.append(
         f"The paper's {quoted['spearman']:.2f} is from {quoted['n']:.0f} configurations. Of random draws of "
-        f"{quoted['n']:.0f} of ours so many reach it (95 % of the draws lie in): {'; '.join(reached)}. "
-        f"So few configurations can show almost anything."
+        f"{quoted['n']:.0f} of ours so many reach it (95 % of the draws lie in): {'; '.join(reached)}."
     )
     twice = n - analysis.distinct(records, problem)
+    repeated = f"; {twice} of the {n} repeats another: each design begins with the recipe" if twice > 0 else ""
     sentences.append(
-        "One task, one training run per configuration, and a design over the whole range of learning rates, wider than "
-        "anyone would search who knows the good ones"
-        + (
-            f"; {twice} of the {n} configurations is the recipe again, which every design begins with."
-            if twice
-            else "."
-        )
+        "One task, one training run per configuration, and a design over the whole range of learning rates, wider "
+        f"than anyone would search who knows the good ones{repeated}."
     )
     return sentences
 

@@ -145,8 +145,8 @@ def one_at_a_time(swings: pd.DataFrame, quality: pd.DataFrame, problem: str) -> 
         columns=(Column("hyperparameter"), *(Column(model) for model in _models(quality))),
         rows=tuple((name, *(cell(name, model) for model in _models(quality))) for name in names),
         caption="Highest less lowest predicted accuracy as one hyperparameter crosses its recorded range, and the "
-        "value of the highest; the others held at the recipe (the first configuration of the design) / at the model's best "
-        "recorded configuration. Predictions of the surrogate whose R² is above, not training runs.",
+        "value of the highest; the others held at the recipe (the first configuration of the design) / at the model's "
+        "best recorded configuration. Predictions of the surrogate whose R² is above, not training runs.",
         data=swings,
     )
 
