@@ -262,9 +262,9 @@ def _points(axes: Axes, frame: pd.DataFrame, norm: LogNorm | None):
             )  # fmt: skip
             shown = shown or drawn
     if len(frame):
-        first, best = frame.loc[frame["x"].idxmax()], frame.loc[frame["y"].idxmax()]
-        axes.plot(best["x"], best["y"], "*", mfc="white", mec="black", ms=8, mew=0.8, zorder=3)
-        axes.plot(first["x"], first["y"], "o", mfc="none", mec="black", ms=9, mew=0.9, zorder=4)
+        first, best = (frame[frame[name] == frame[name].max()] for name in ("x", "y"))  # several where they tie
+        axes.plot(best["x"], best["y"], "*", ls="", mfc="white", mec="black", ms=8, mew=0.8, zorder=3)
+        axes.plot(first["x"], first["y"], "o", ls="", mfc="none", mec="black", ms=9, mew=0.9, zorder=4)
     _percent(axes.xaxis)
     _percent(axes.yaxis)
     return shown
