@@ -1,0 +1,1 @@
+"""Which of the searched hyperparameters matter, on the proxy and on the target."""
