@@ -41,7 +41,8 @@ WATCHES = {
 
 HOW = (
     "Runs are replayed in the order of asking and judged after every step but the last; rivals are the runs before on "
-    "the same model, as far as the rule itself would have let them go. Steps saved: of all steps of these runs [95 %, "
+    "the same model, as far as the rule itself would have let them go (another order would give other rivals, and "
+    "other savings). Steps saved: of all steps of these runs [95 %, "
     "bootstrap over runs]. Top 3: runs with one of the three best final validation scores of their study and model, "
     "ties included; the same configuration with its learning rate as it is and mapped by width is two. At most: upper "
     "end of the 95 % Wilson interval of the share of these that is stopped. Final: mean validation accuracy at full "
