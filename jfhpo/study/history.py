@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jfhpo.core.problem import Problem
 from jfhpo.core.space import config_key
 from jfhpo.core.trainer import Evaluation
 from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResult
+
+
+def rivals(results: Iterable[TrialResult], trial: Trial) -> tuple[Sequence[StepRecord], ...]:
+    """What a trial is compared with: the curves that `results` left of other configurations on its model, the longest
+    of each. Failed and stopped trials count as far as they came: leaving them out would raise the bar with every
+    stop."""
+    longest: dict[str, Sequence[StepRecord]] = {}
+    for result in results:
+        key = config_key(result.trial.config)
+        if result.trial.fidelity.model == trial.fidelity.model and len(result.curve) > len(longest.get(key, ())):
+            longest[key] = result.curve
+    longest.pop(config_key(trial.config), None)
+    return tuple(longest.values())
 
 
 class History:

@@ -26,7 +26,7 @@ from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResul
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import Checkpoint, CheckpointKey, CheckpointRegistry
 from jfhpo.study.executors.local import TrainerSpec, UnusableCheckpoint, Worker, ready
-from jfhpo.study.history import History
+from jfhpo.study.history import History, rivals
 from jfhpo.study.machine import machine
 from jfhpo.study.no_checkpoints import NoCheckpoints
 from jfhpo.study.records import Recorder, read_records, write_summary
@@ -137,7 +137,8 @@ class Study:
     def _open(self, trial: Trial, phase: str, limit: float) -> TrialRun:
         self.history.asked += 1
         watched = self.rules if phase == "search" else ()
-        self.open[trial.id] = TrialRun(trial, phase, limit, self.history.curve(trial), watched)
+        others = rivals(self.history.results, trial)
+        self.open[trial.id] = TrialRun(trial, phase, limit, self.history.curve(trial), watched, others)
         return self.open[trial.id]
 
     def _record_asked(self, run: TrialRun, seconds: float) -> None:

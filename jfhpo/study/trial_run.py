@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from jfhpo.core.problem import Problem
 from jfhpo.core.trial import Cost, Status, StepRecord, Trial, TrialResult
-from jfhpo.dynamics.early_stopping import Rule, judge
+from jfhpo.dynamics.early_stopping import Rivals, Rule, judge
 from jfhpo.study.checkpoints import Checkpoint
 from jfhpo.study.executors.local import Reply, UnusableCheckpoint, Worker
 from jfhpo.study.report_checks import TrialFailed, check_evaluation, check_step
@@ -45,6 +45,9 @@ class TrialRun:
     curve: list[StepRecord]
     """All steps known of this configuration and model; grows."""
     rules: tuple[Rule, ...] = ()
+    rivals: Rivals = ()
+    """What was told before this trial was asked for: a set that the records' order alone decides, so that the rules
+    judge the same after a kill, and with any number of workers."""
     cost: Cost = NOTHING
     """Of what was really run and not repeated after a kill."""
     resumed_from: int = 0
@@ -92,7 +95,7 @@ class TrialRun:
             self.add(reply.value)
             step = reply.value.step
             host.record("step", trial=trial.id, record=reply.value.to_json(), spent=vars(host.spent()))
-            if step < end and (stop := judge(self.rules, self.curve)) is not None:
+            if step < end and (stop := judge(self.rules, self.curve, self.rivals)) is not None:
                 status, reason = Status.EARLY_STOPPED, str(stop)
                 break
             if step < end and step % save_every == 0:

@@ -13,6 +13,7 @@ from jfhpo.core.errors import UsageError
 from jfhpo.core.trial import Cost, StepRecord
 from jfhpo.dynamics.early_stopping import (
     PRESETS,
+    BelowRivals,
     KLGrowth,
     KLRunaway,
     RewardBelowStart,
@@ -33,10 +34,10 @@ def curve(reward: Sequence[float] | None = None, kl: Sequence[float] | None = No
     return [StepRecord(i + 1, reward[i], kl[i], 0, 0, 0, 0, 0, 0, Cost()) for i in range(length)]
 
 
-def fires_at(rule: Rule, whole: Sequence[StepRecord]) -> int | None:
+def fires_at(rule: Rule, whole: Sequence[StepRecord], rivals: Sequence[Sequence[StepRecord]] = ()) -> int | None:
     """The first step at which the rule speaks while the curve grows."""
     for step in range(len(whole) + 1):
-        if (stop := rule.judge(whole[:step])) is not None:
+        if (stop := rule.judge(whole[:step], rivals)) is not None:
             assert stop.step == step
             return step
     return None
@@ -180,26 +181,93 @@ def test_one_calm_step_starts_the_count_of_runaway_kl_again(calm):
     assert fires_at(KLRunaway(), curve(kl=kl)) == 5 + calm + 1 + 5
 
 
+# -- no progress against rivals at the same step
+
+
+def flat(*rewards: float, length: int = 20) -> list[list[StepRecord]]:
+    """A rival per reward, which it earns at every step."""
+    return [curve([reward] * length) for reward in rewards]
+
+
+FIVE = flat(0.2, 0.4, 0.6, 0.8, 1.0)
+"""Their running averages are these at every step: the lower quartile is .4, the median .6."""
+
+
+def test_a_best_reward_below_the_rivals_lower_quartile_is_stopped_after_the_warm_up():
+    assert fires_at(BelowRivals(), curve([0.39] * 20), FIVE) == 10
+    assert fires_at(BelowRivals(warm_up=14), curve([0.39] * 20), FIVE) == 14
+    assert fires_at(BelowRivals(), curve([0.41] * 20), FIVE) is None
+
+
+def test_with_the_median_it_is_viziers_rule():
+    assert fires_at(BelowRivals(quantile=0.5), curve([0.59] * 20), FIVE) == 10
+    assert fires_at(BelowRivals(quantile=0.5), curve([0.61] * 20), FIVE) is None
+
+
+def test_a_tie_with_the_bar_is_not_below_it():
+    equal = flat(*[0.25] * 5)
+    assert fires_at(BelowRivals(), curve([0.25] * 20), equal) is None
+    assert fires_at(BelowRivals(), curve([0.125] * 20), equal) == 10
+
+
+def test_nothing_is_judged_against_too_few_rivals():
+    worst = curve([0.0] * 20)
+    assert fires_at(BelowRivals(), worst, FIVE[1:]) is None
+    assert fires_at(BelowRivals(least=4), worst, FIVE[1:]) == 10
+    assert fires_at(BelowRivals(), worst) is None
+
+
+def test_a_rival_counts_up_to_where_it_came_and_no_further():
+    """Four reach the end and one is gone after 12 steps: from step 13 on there are too few."""
+    short = [*FIVE[:4], *flat(1.0, length=12)]
+    late = curve([0.5] * 10 + [0.0] * 10)
+    assert fires_at(BelowRivals(warm_up=12), curve([0.1] * 20), short) == 12
+    assert fires_at(BelowRivals(warm_up=13), curve([0.1] * 20), short) is None
+    assert fires_at(BelowRivals(), late, short) is None, "its best counts, not its last"
+
+
+def test_rivals_are_taken_at_the_same_step_and_not_at_their_end():
+    """Running averages: what rivals earn after the step that is judged does not matter."""
+    climbing = [curve([0.1] * 10 + [1.0] * 10) for _ in range(5)]
+    assert BelowRivals().judge(curve([0.2] * 10), climbing) is None
+    assert fires_at(BelowRivals(), curve([0.2] * 20), climbing) == 12, "(10 × .1 + 2 × 1) / 12 = .25 > .2"
+
+
+def test_a_single_lucky_step_does_not_save_a_trial():
+    lucky = curve([0.1] * 4 + [1.0] + [0.1] * 15)
+    assert fires_at(BelowRivals(), lucky, FIVE) == 10, "the best mean of five steps is .28"
+    assert fires_at(BelowRivals(window=1), lucky, FIVE) is None
+
+
+def test_before_a_whole_window_nothing_is_judged():
+    assert fires_at(BelowRivals(warm_up=1, window=5), curve([0.0] * 20), FIVE) == 5
+
+
+def test_a_verdict_against_rivals_tells_the_values():
+    stop = BelowRivals().judge(curve([0.2] * 10), FIVE)
+    assert str(stop) == "below_rivals at step 10: best reward 0.200 < 0.400, the 25% quantile of 5 rivals"
+
+
 # -- what holds for all of them
 
 
-ALL = [KLGrowth(), RewardDrop(), ZeroReward(), RewardBelowStart(), KLRunaway()]
+ALL = [KLGrowth(), RewardDrop(), ZeroReward(), RewardBelowStart(), KLRunaway(), BelowRivals()]
 
 
 @pytest.mark.parametrize("rule", ALL, ids=lambda r: type(r).__name__)
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 4])
 def test_a_curve_shorter_than_the_patience_is_never_judged(rule, length):
     worst = curve(reward=grown(1.0, [0.0] * 4)[:length], kl=grown(1.0, [10.0] * 4)[:length])
-    assert rule.judge(worst) is None
+    assert rule.judge(worst, FIVE) is None
 
 
 @pytest.mark.parametrize("rule", ALL, ids=lambda r: type(r).__name__)
 @settings(max_examples=25, deadline=None)
 @given(values=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 5)), max_size=30))
-def test_a_verdict_depends_on_the_curve_alone_and_names_its_last_step(rule, values):
+def test_a_verdict_depends_on_the_curves_alone_and_names_the_last_step(rule, values):
     seen = curve([r for r, _ in values], [k for _, k in values])
-    stop = rule.judge(seen)
-    assert stop == rule.judge(tuple(seen))
+    stop = rule.judge(seen, FIVE)
+    assert stop == rule.judge(tuple(seen), tuple(FIVE))
     assert stop is None or stop.step == len(seen)
 
 
@@ -224,7 +292,7 @@ class Says:
     def __init__(self, name: str | None):
         self.name = name
 
-    def judge(self, curve: Sequence[StepRecord]) -> Stop | None:
+    def judge(self, curve: Sequence[StepRecord], rivals: Sequence[Sequence[StepRecord]] = ()) -> Stop | None:
         return Stop(self.name, len(curve), "") if self.name else None
 
 
@@ -237,7 +305,7 @@ def test_the_first_rule_that_speaks_is_heard():
 
 def test_presets_by_name():
     assert rules("none") == ()
-    assert rules("robust") == (RewardBelowStart(0.9, 3, 5), KLRunaway(0.15, 0.2, 5, 5))
+    assert rules("robust") == (RewardBelowStart(0.9, 3, 5), KLRunaway(0.15, 0.2, 5, 5), BelowRivals(0.25, 10, 5, 5))
     with pytest.raises(UsageError, match=r"early_stopping.*'papper'.*did you mean 'paper'.*none, paper, robust"):
         rules("papper")
 
@@ -247,6 +315,15 @@ def test_a_healthy_run_is_left_alone_by_every_preset():
     kl = [0.1 * (1 - math.exp(-i / 15)) * (1 + 0.2 * math.sin(5 * i)) for i in range(50)]
     whole = curve(reward, kl)
     assert all(judge(preset, whole[:n]) is None for preset in PRESETS.values() for n in range(51))
+
+
+def test_a_preset_hands_the_rivals_to_its_rules():
+    assert judge(rules("robust"), curve([0.2] * 10), FIVE).rule == "below_rivals"
+    assert judge(rules("paper"), curve([0.2] * 10), FIVE) is None
+
+
+def test_every_rule_has_a_name_of_its_own():
+    assert len({rule.name for rule in ALL}) == len(ALL)
 
 
 def test_a_collapse_to_chance_is_caught_by_robust_and_missed_by_paper():

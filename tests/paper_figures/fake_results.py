@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,11 @@ class FakeStudy:
     def start(self, trial: Trial, resumed_from: int = 0, phase: str = "search") -> None:
         self.event("started", trial=trial.id, phase=phase, resumed_from=resumed_from)
 
-    def step(self, trial: Trial, step: int, validation: float | None = None, cost: Cost = STEP) -> None:
+    def step(
+        self, trial: Trial, step: int, validation: float | None = None, cost: Cost = STEP, reward: float = 0.5
+    ) -> None:
         self.spent = self.spent + cost
-        record = StepRecord(step, 0.5, 0.01, 0.3, 1.0, 0.0, 12.0, 1e-3, 0.1, cost, validation)
+        record = StepRecord(step, reward, 0.01, 0.3, 1.0, 0.0, 12.0, 1e-3, 0.1, cost, validation)
         spent = {"seconds": self.spent.seconds, "tokens": self.spent.tokens, "flops": self.spent.flops}
         self.event("step", trial=trial.id, record=record.to_json(), spent=spent)
 
@@ -84,16 +87,18 @@ class FakeStudy:
         resumed_from: int = 0,
         steps_done: int | None = None,
         optimizer: float = 0.0,
+        rewards: Sequence[float] | None = None,
         **told: Any,
     ) -> Trial:
         """A whole trial: asked, its steps at `cost` each, told with the last validation as its score. Half of the
-        optimizer's seconds are spent on asking and half on telling."""
+        optimizer's seconds are spent on asking and half on telling. `rewards` are those of steps 1, 2, ..."""
         trial = self.ask(model, steps, config=config, phase=phase, optimizer=optimizer / 2)
         self.start(trial, resumed_from, phase)
         end = steps if steps_done is None else steps_done
         total = Cost()
         for step in range(resumed_from + 1, end + 1):
-            self.step(trial, step, validations.get(step), cost)
+            reward = 0.5 if rewards is None else rewards[step - 1]
+            self.step(trial, step, validations.get(step), cost, reward)
             total = total + cost
         score = None if told.get("status") is Status.FAILED else validations.get(end)
         told = {"score": score, "resumed_from": resumed_from, "steps_done": end} | told

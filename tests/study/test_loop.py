@@ -9,6 +9,8 @@ import pytest
 from jfhpo.core.errors import UsageError
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.trial import Fidelity, Trial
+from jfhpo.study.history import rivals
+from jfhpo.study.records import read_records
 from tests.fakes.curve_trainer import SECONDS
 from tests.study.study_parts import events, problem, study, without_times
 
@@ -113,6 +115,66 @@ def test_an_early_stopped_trial_is_validated_where_it_stopped(tmp_path):
     assert result.steps_done == 8
     assert result.score is not None
     assert result.cost.flops == pytest.approx(8 * 1000 + 500)
+
+
+RIVALS = [trial(i, lr=lr, steps=12) for i, lr in enumerate([1e-3, 2e-3, 3e-3, 4e-3, 5e-3])]
+LAGGARD = {"lr": 1e-4, "steps": 20}
+"""Stays at .1 on the small model, so no rule but the one against rivals minds it."""
+
+
+def test_a_trial_that_lags_behind_those_told_before_it_is_stopped(tmp_path):
+    s = scripted(tmp_path, *RIVALS, trial(5, **LAGGARD), early_stopping="robust")
+    s.run()
+    assert [r.status.value for r in s.history.results] == ["completed"] * 5 + ["early_stopped"]
+    assert s.history.results[5].reason.startswith("below_rivals at step 10: best reward 0.100 < ")
+    (told,) = [e for e in events(tmp_path, "told") if e["result"]["trial"] == 5]
+    assert told["result"]["reason"] == s.history.results[5].reason
+
+
+def test_a_trial_is_not_compared_with_other_models_nor_with_itself(tmp_path):
+    """Four rivals on its model, five told: one is on the other model, or an earlier run of the same configuration."""
+    other = [*RIVALS[:4], trial(4, lr=1e-3, model="large", steps=12), trial(5, **LAGGARD)]
+    s = scripted(tmp_path / "model", *other, early_stopping="robust")
+    s.run()
+    assert s.history.results[5].status.value == "completed"
+    itself = [*RIVALS[:4], trial(4, lr=1e-4, steps=12), trial(5, resume_from=12, **LAGGARD)]
+    s = scripted(tmp_path / "itself", *itself, early_stopping="robust")
+    s.run()
+    assert s.history.results[5].status.value == "completed"
+
+
+def test_of_a_rival_that_was_promoted_the_longest_run_counts_once(tmp_path):
+    again = [*RIVALS[:4], trial(4, lr=1e-3, steps=14, resume_from=12), trial(5, **LAGGARD)]
+    s = scripted(tmp_path, *again, early_stopping="robust")
+    s.run()
+    seen = rivals(s.history.results[:5], again[5])
+    assert sorted(len(curve) for curve in seen) == [12, 12, 12, 14]
+    assert s.history.results[5].status.value == "completed", "four are too few"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_study_judges_by_the_same_rivals_again(tmp_path, workers):
+    """Killed right after the step that is judged, before the verdict was told."""
+
+    def kill(event):
+        if event["event"] == "step" and (event["trial"], event["record"]["step"]) == (5, 10):
+            raise Killed
+
+    def script(*observers):
+        trials = [*RIVALS, trial(5, **LAGGARD)]
+        own = {"settings": {"workers": workers}, "observers": observers}
+        return scripted(tmp_path, *trials, early_stopping="robust", **own)
+
+    with pytest.raises(Killed):
+        script(kill).run()
+    again = script()
+    again.run()
+    result = next(r for r in again.history.results if r.trial.id == 5)
+    kinds = [(e["event"], e["trial"]["id"] if e["event"] == "asked" else None) for e in read_records(again.folder)]
+    told_before = sum(kind == "told" for kind, _ in kinds[: kinds.index(("asked", 5))])
+    assert told_before == 5 if workers == 1 else told_before >= 4
+    stopped = told_before == 5  # with four told when it was asked for it goes on, whatever was told since
+    assert (result.status.value, result.steps_done) == (("early_stopped", 10) if stopped else ("completed", 20))
 
 
 @pytest.mark.parametrize(
