@@ -3,6 +3,7 @@
 from experiments.sweeps import Sweep
 
 SWEEPS = {
+    "bench": Sweep(methods=("recipe", "random_search", "jfhpo_paper", "jfhpo"), seeds=tuple(range(8))),
     "mini": Sweep(methods=("recipe", "random_search", "jfhpo"), seeds=(0, 1)),
     "smoke": Sweep(methods=("recipe", "random_search", "jfhpo"), seeds=(0,)),
 }

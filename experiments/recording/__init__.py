@@ -1,1 +1,1 @@
-"""The main experiment: every method on the same problem, budget and seeds (the paper's Table 2 and efficiency)."""
+"""A Sobol design trained in full on every size, recorded for other experiments to read."""

@@ -1,0 +1,1 @@
+"""The ablations of JF-HPO, and the paper against the calibrated version."""

@@ -1,0 +1,20 @@
+"""JF-HPO with one mechanism taken away at a time, the paper's literal version, and what both are measured against."""
+
+from types import MappingProxyType
+
+from experiments.sweeps import Sweep
+
+VARIANTS = MappingProxyType(
+    {
+        "no_proxy": ("method=jfhpo", "method.proxy=false"),
+        "no_checkpoint_reuse": ("method=jfhpo", "method.checkpoint_reuse=false"),
+        "no_early_stopping": ("method=jfhpo", "method.early_stopping=none"),
+        "no_lr_mapping": ("method=jfhpo", "method.lr_transfer=none"),
+    }
+)
+ROWS = ("recipe", "random_search", "jfhpo_paper", "jfhpo", *VARIANTS)
+SWEEPS = {
+    "bench": Sweep(methods=ROWS, seeds=tuple(range(8)), variants=VARIANTS),
+    "mini": Sweep(methods=ROWS, seeds=(0, 1), variants=VARIANTS),
+    "smoke": Sweep(methods=ROWS, seeds=(0,), variants=VARIANTS),
+}

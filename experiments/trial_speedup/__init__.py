@@ -1,0 +1,1 @@
+"""Seconds per trial: the efficiency table of the paper."""
