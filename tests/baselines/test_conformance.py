@@ -21,7 +21,7 @@ from tests.method.synthetic import World, problem
 
 METHODS = sorted(methods())
 pytestmark = pytest.mark.parametrize("name", METHODS)
-FEW = {"initial": 3, "configs": 3, "candidates": 16, "neighbours": 4}
+FEW = {"initial": 3, "configs": 3, "raw_samples": 16, "restarts": 2}
 """Settings that keep a method quick, for those that have them."""
 
 

@@ -39,9 +39,9 @@ def refused(capsys, words: list[str], main=run.main) -> str:
 
 BAD = {
     # names
-    "method=jfhop": ["method 'jfhop'", "did you mean 'jfhpo'", "jfhpo, random_search, recipe"],
-    "method=": ["method ''", "jfhpo, random_search, recipe"],
-    "method.name=recipe": ["method.name=recipe", "method=<name>", "jfhpo, random_search, recipe"],
+    "method=jfhop": ["method 'jfhop'", "did you mean 'jfhpo'", ", ".join(sorted(methods()))],
+    "method=": ["method ''", ", ".join(sorted(methods()))],
+    "method.name=recipe": ["method.name=recipe", "method=<name>", ", ".join(sorted(methods()))],
     "problem=last_digits": ["problem 'last_digits'", "did you mean 'last_digit'"],
     "scale=huge": ["scale 'huge'", "mini, smoke"],
     "experiment=mian": ["experiment 'mian'", "did you mean 'main'", "valid: ", "recording"],

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -13,19 +14,28 @@ from scipy.stats import norm
 
 from jfhpo.core.cost_model import CostModel
 from jfhpo.core.trial import Fidelity, Trial
-from jfhpo.method.acquisition import expected_improvement, log_value_per_cost
+from jfhpo.method.acquisition import TINY, log_expected_improvement, log_paper_value, log_value_per_cost
+from jfhpo.method.surrogate import Joint
 from tests.method.synthetic import World
 
 MEANS, SDS = st.floats(-2, 2), st.floats(0.01, 2)
 
 
+def double(*values) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.double)
+
+
+def expected_improvement(means, sds, best: float) -> np.ndarray:
+    return log_expected_improvement(double(*means), double(*sds), best).exp().numpy()
+
+
 def improvement(mean: float, sd: float, best: float) -> float:
-    return float(expected_improvement(np.array([mean]), np.array([sd]), best)[0])
+    return float(expected_improvement([mean], [sd], best)[0])
 
 
 def value(mean=0.5, sd=0.1, correlation=0.8, best=0.5, cost=1.0) -> float:
-    arrays = (np.array([v], dtype=float) for v in (mean, sd, correlation))
-    return float(log_value_per_cost(*arrays, best, np.array([cost], dtype=float))[0])
+    joint = Joint(double(mean), double(sd), double(correlation))
+    return log_value_per_cost(joint, best, double(cost)).item()
 
 
 @pytest.mark.parametrize("mean", [-0.4, 0.0, 0.45, 0.5, 0.9])
@@ -50,15 +60,25 @@ def test_without_uncertainty_it_is_the_improvement_itself():
 
 
 def test_certain_and_uncertain_points_may_stand_side_by_side():
-    both = expected_improvement(np.array([0.8, 0.8]), np.array([0.0, 0.1]), 0.5)
+    both = expected_improvement([0.8, 0.8], [0.0, 0.1], 0.5)
     assert both[0] == pytest.approx(0.3)
     assert both[1] == pytest.approx(improvement(0.8, 0.1, 0.5))
 
 
-def test_it_is_never_negative_however_hopeless_a_point_is():
-    hopeless = expected_improvement(np.array([-5.0, -50.0, -1e6]), np.array([1.0, 1.0, 1e-9]), 0.0)
-    assert (hopeless >= 0).all()
-    assert hopeless[0] > 0
+def test_hopeless_points_are_still_told_apart():
+    """Its logarithm falls on where the improvement itself would be 0 to a computer."""
+    means, sds = double(-5.0, -50.0, -51.0), double(1.0, 1.0, 1.0)
+    values = log_expected_improvement(means, sds, 0.0)
+    assert torch.isfinite(values).all()
+    assert values[0] > values[1] > values[2]
+    certain = log_expected_improvement(double(-1.0), double(0.0), 0.0)
+    assert certain.item() == pytest.approx(math.log(TINY))
+
+
+@pytest.mark.parametrize("mean", [-30.0, -2.0, 0.4, 0.6, 3.0])
+def test_its_gradient_is_that_of_finite_differences(mean):
+    point = torch.tensor([mean, 0.3], dtype=torch.double, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: log_expected_improvement(x[:1], x[1:], 0.5), (point,), eps=1e-7)
 
 
 @settings(max_examples=60, deadline=None)
@@ -102,12 +122,22 @@ def test_a_trial_that_a_checkpoint_shortens_wins_over_the_same_from_scratch():
 
 def test_a_better_trial_wins_among_equal_costs():
     means = np.array([0.3, 0.6, 0.5])
-    values = log_value_per_cost(means, np.full(3, 0.1), np.full(3, 0.9), 0.55, np.ones(3))
+    same = torch.ones(3, dtype=torch.double)
+    values = log_value_per_cost(Joint(torch.tensor(means), 0.1 * same, 0.9 * same), 0.55, same)
     assert values.argmax() == 1
     assert values.shape == (3,)
 
 
 @pytest.mark.parametrize("cost", [0.0, -2.0, math.nan])
 def test_a_cost_that_is_not_above_zero_is_an_error_that_names_it(cost):
+    ones = torch.ones(3, dtype=torch.double)
     with pytest.raises(ValueError, match=rf"candidate 1 is {cost:g}.*above 0"):
-        log_value_per_cost(np.zeros(3), np.ones(3), np.ones(3), 0.0, np.array([1.0, cost, 2.0]))
+        log_value_per_cost(Joint(0 * ones, ones, ones), 0.0, double(1.0, cost, 2.0))
+
+
+def test_the_papers_value_is_the_improvement_of_the_candidate_itself_per_cost():
+    """Certain to reach 0.8 over an incumbent of 0.5 at a cost of 3: 0.1 per unit."""
+    certain = log_paper_value(double(0.8), double(0.0), 0.5, double(3.0))
+    assert certain.exp().item() == pytest.approx(0.1)
+    unsure = log_paper_value(double(0.4), double(0.3), 0.5, double(2.0))
+    assert unsure.exp().item() == pytest.approx(improvement(0.4, 0.3, 0.5) / 2)

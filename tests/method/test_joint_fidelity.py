@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 from typing import Any
@@ -14,7 +15,7 @@ from baselines.random_search import RandomSearch
 from jfhpo.core.errors import UsageError
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.space import config_key
-from jfhpo.core.trial import Fidelity, Status, Trial, TrialResult
+from jfhpo.core.trial import Fidelity, Status, StepRecord, Trial, TrialResult
 from jfhpo.method.joint_fidelity import JointFidelity, JointFidelitySettings
 from tests.method.synthetic import LARGE, SMALL, World, accuracy, outcome, problem
 
@@ -25,11 +26,11 @@ SMALLER = SMALL.width / LARGE.width
 def coarse_fits(monkeypatch):
     """Rough hyperparameters, fitted less often, are enough here and several times as fast."""
     monkeypatch.setattr("jfhpo.method.surrogate.MAX_FIT_ITERATIONS", 10)
-    monkeypatch.setattr("jfhpo.method.joint_fidelity.REFIT_GROWTH", 1.5, raising=False)
+    monkeypatch.setattr("jfhpo.method.learning.REFIT_GROWTH", 1.5)
 
 
 def jfhpo(seed: int = 0, of: Any = None, **settings: Any) -> JointFidelity:
-    small = {"initial": 4, "candidates": 32, "neighbours": 8}
+    small = {"initial": 4, "raw_samples": 32, "restarts": 2}
     return JointFidelity(of or problem(), seed=seed, settings=JointFidelitySettings(**small | settings))
 
 
@@ -192,8 +193,11 @@ def test_the_recommendation_carries_the_learning_rate_of_the_target():
     [
         ({"lr_transfer": "height"}, ["lr_transfer", "'height'", "none, width"]),
         ({"initial": 0}, ["method.initial=0", "at least 1"]),
-        ({"candidates": 0}, ["method.candidates=0", "at least 1"]),
-        ({"neighbours": -1}, ["method.neighbours=-1", "at least 0"]),
+        ({"raw_samples": 0}, ["method.raw_samples=0", "at least 1"]),
+        ({"restarts": 0}, ["method.restarts=0", "at least 1"]),
+        ({"kernel": "matérn"}, ["method.kernel", "did you mean 'matern'"]),
+        ({"failures": "best"}, ["method.failures", "ignore, worst"]),
+        ({"stops": "never"}, ["method.stops", "as_seen, final"]),
     ],
     ids=str,
 )
@@ -218,11 +222,17 @@ def test_a_validation_told_twice_is_one_observation():
 
 
 def test_intermediate_validations_are_learned_from():
-    optimizer, world = jfhpo(), World()
-    for trial in [optimizer.ask() for _ in range(4)]:
-        longer = Trial(trial.id, trial.config, Fidelity("p", 24), 0, validate_at=(6, 12))
-        optimizer.tell(world.run(longer))
-    assert optimizer.summary()["observations"] == {"p": 12, "l": 0}
+    optimizer, world = jfhpo(checkpoint_reuse=False), World()
+    list(world.drive(optimizer, trials=16))
+    longer = [t for t in world.trials if t.fidelity.steps > 6]
+    assert longer, "or nothing was validated on the way"
+    assert all(t.validate_at for t in longer)
+    told = {(t.config["kl_loss_coef"], t.fidelity.model, step) for t in world.trials for step in _rungs(t)}
+    assert sum(optimizer.summary()["observations"].values()) == len(told)
+
+
+def _rungs(trial: Trial) -> list[int]:
+    return [*trial.validate_at, trial.fidelity.steps]
 
 
 def failing(trial_ids: set[int], **kwargs: Any) -> World:
@@ -254,7 +264,7 @@ def test_a_failure_in_the_midst_of_good_configurations_is_not_recommended():
 
 def _validated(result: TrialResult, score: float):
     last = result.curve[-1]
-    return type(last)(**vars(last) | {"val_accuracy": score})
+    return dataclasses.replace(last, val_accuracy=score)
 
 
 def test_a_failure_counts_as_the_worst_score_seen():
@@ -264,7 +274,7 @@ def test_a_failure_counts_as_the_worst_score_seen():
     for result in results:
         optimizer.tell(result)
     scores = [r.score for r in results if r.score is not None]
-    assert sorted(optimizer._surrogate.y) == pytest.approx(sorted([*scores, min(scores)]))
+    assert sorted(optimizer.learner.surrogate.y) == pytest.approx(sorted([*scores, min(scores)]))
 
 
 def test_when_everything_fails_it_still_recommends_something_to_train():
@@ -296,19 +306,25 @@ def test_a_cut_trial_without_a_score_is_no_judgement():
     assert optimizer.ask() is not None
 
 
-def test_an_early_stop_is_a_judgement_on_the_whole_run():
-    """A curve that was stopped counts as what it had reached, at full steps: it is not expected to rise again."""
-    optimizer = jfhpo()
-    world = World(rules="robust")
-    trials = [optimizer.ask() for _ in range(4)]
-    collapse = {"lr": 1.0}  # in trial 0, whatever was asked
-    results = [world.run(Trial(t.id, t.config | (collapse if t.id == 0 else {}), Fidelity("p", 24), 0)) for t in trials]
-    stopped = [r for r in results if r.status is Status.EARLY_STOPPED]
-    assert [r.trial.id for r in stopped] == [0]
-    for result in results:
+@pytest.mark.parametrize(("stops", "known_at"), [("final", [4, 24]), ("as_seen", [4])])
+def test_an_early_stop_is_a_judgement_on_the_whole_run(stops, known_at):
+    """A curve that was stopped counts as what it had reached, at full steps too, unless only what was seen is told."""
+    optimizer, world = jfhpo(stops=stops), World()
+    for trial in [optimizer.ask() for _ in range(4)]:
+        result = world.run(trial)
+        if trial.id == 0:
+            curve = (*result.curve[:3], _validated_at(result.curve[3], 0.2))
+            stopped = {"status": Status.EARLY_STOPPED, "reason": "zero_reward at step 4", "steps_done": 4}
+            result = dataclasses.replace(result, **stopped, score=0.2, curve=curve)
         optimizer.tell(result)
-    extra = optimizer.summary()["observations"]["p"] - sum(len(r.validations()) for r in results)
-    assert extra == 2, "one at the step where it was stopped, one at the end"
+    assert [row.steps for row in optimizer.seen.rows if row.y == 0.2] == known_at
+    bad = world.trials[0].config["kl_loss_coef"]
+    again = [t for t in asked(optimizer, world, 8) if t.config["kl_loss_coef"] == bad and t.fidelity.model == "p"]
+    assert again == [], "it is not continued on the model where it was stopped"
+
+
+def _validated_at(record: StepRecord, score: float) -> StepRecord:
+    return dataclasses.replace(record, val_accuracy=score)
 
 
 # -- recommending
@@ -360,10 +376,10 @@ def test_changing_the_recommendation_changes_nothing_inside():
 
 
 def test_it_beats_random_search_at_equal_cost():
-    """A check that it searches, not a benchmark: 15 seeds, and random search may finish the trial that it is in."""
+    """A check that it searches, not a benchmark: 8 seeds, and random search may finish the trial that it is in."""
     ours, theirs = [], []
-    for seed in range(15):
-        world, optimizer = World(rules="robust"), jfhpo(seed, candidates=64, neighbours=16, initial=8)
+    for seed in range(8):
+        world, optimizer = World(rules="robust"), jfhpo(seed, initial=8)
         asked(optimizer, world, 24)
         ours.append(outcome(optimizer))
         other, search = World(), RandomSearch(problem(), seed=seed)

@@ -8,9 +8,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
+from jfhpo.method import surrogate as module
 from jfhpo.method.features import Features
-from jfhpo.method.surrogate import Surrogate
+from jfhpo.method.kernels import KERNELS
+from jfhpo.method.surrogate import Joint, Surrogate
 from tests.method import synthetic
 
 RNG = np.random.default_rng(5)
@@ -27,6 +30,14 @@ def with_hyperparameters(
     template.model.likelihood.noise = noise
     template.model.mean_module.constant.data.fill_(mean)
     return Surrogate(x, y, template.state(), fit=False)
+
+
+def relate(surrogate: Surrogate, target: np.ndarray, observed: np.ndarray) -> Joint:
+    return surrogate.joint(torch.tensor(target), torch.tensor(observed))
+
+
+def length_scales(surrogate: Surrogate) -> list[float]:
+    return surrogate.description()["lengthscale"]
 
 
 def matern(a: np.ndarray, b: np.ndarray, scales: list[float]) -> np.ndarray:
@@ -66,7 +77,7 @@ def test_the_correlation_is_that_of_the_target_with_a_noisy_observation():
     targets, points = RNG.random((7, 3)), RNG.random((7, 3))
     points[0] = targets[0]
     posterior = dense(X, Y, SCALES, NOISE, MEAN)
-    seen = with_hyperparameters(X, Y, SCALES, NOISE, MEAN).relate(targets, points)
+    seen = relate(with_hyperparameters(X, Y, SCALES, NOISE, MEAN), targets, points)
     noise = NOISE * Y.std(ddof=1) ** 2
     for i in range(7):
         mean, c = posterior(np.vstack([targets[i], points[i]]))
@@ -85,23 +96,23 @@ def test_a_fit_interpolates_data_with_little_noise():
 
 def test_a_fit_finds_which_column_does_not_matter():
     x = np.random.default_rng(0).random((30, 2))
-    scales = Surrogate(x, np.sin(6 * x[:, 0])).length_scales()
+    scales = length_scales(Surrogate(x, np.sin(6 * x[:, 0]), steps=-1))
     assert scales[0] < scales[1] / 3
 
 
 def test_observing_the_target_itself_without_noise_tells_all_about_it():
-    seen = with_hyperparameters(X, Y, SCALES, 1e-4).relate(*[np.array([[0.9, 0.1, 3.0]])] * 2)
+    seen = relate(with_hyperparameters(X, Y, SCALES, 1e-4), *[np.array([[0.9, 0.1, 3.0]])] * 2)
     assert seen.correlation[0] > 0.99
 
 
 def test_noise_takes_from_what_an_observation_tells():
     points = [np.array([[0.9, 0.1, 3.0]])] * 2
-    quiet, loud = (with_hyperparameters(X, Y, SCALES, n).relate(*points).correlation[0] for n in (1e-4, 1.0))
+    quiet, loud = (relate(with_hyperparameters(X, Y, SCALES, n), *points).correlation[0] for n in (1e-4, 1.0))
     assert 0 < loud < quiet - 0.1
 
 
 def test_a_point_far_away_tells_nothing():
-    seen = with_hyperparameters(X, Y, SCALES, 1e-4).relate(np.array([[2.0, 2.0, 2.0]]), np.array([[90.0, 2.0, 2.0]]))
+    seen = relate(with_hyperparameters(X, Y, SCALES, 1e-4), np.array([[2.0, 2.0, 2.0]]), np.array([[90.0, 2.0, 2.0]]))
     assert abs(seen.correlation[0]) < 1e-3
 
 
@@ -112,14 +123,14 @@ def test_equal_data_give_equal_hyperparameters_whatever_the_global_random_state(
     before = torch.random.get_rng_state()
     second = Surrogate(X, Y)
     assert torch.equal(before, torch.random.get_rng_state())
-    assert first.length_scales() == second.length_scales()
+    assert length_scales(first) == length_scales(second)
     assert all(torch.equal(v, second.state()[k]) for k, v in first.state().items())
 
 
 def test_a_state_carries_hyperparameters_to_other_data():
     first = with_hyperparameters(X, Y, SCALES, NOISE)
     second = Surrogate(X[:9], 3 * Y[:9] + 7, first.state(), fit=False)
-    assert second.length_scales() == pytest.approx(SCALES)
+    assert length_scales(second) == pytest.approx(SCALES)
     assert second.model.likelihood.noise.item() == pytest.approx(NOISE)
     mean, _ = second.predict(X[:9])
     assert abs(mean - (3 * Y[:9] + 7)).max() < 0.5, "the standardisation is the new data's own"
@@ -142,6 +153,45 @@ def test_equal_scores_everywhere_are_no_problem():
     mean, sd = Surrogate(X, np.full(len(X), 0.13)).predict(X)
     assert mean == pytest.approx(0.13, abs=1e-3)
     assert np.isfinite(sd).all()
+
+
+def test_gradients_of_the_posterior_are_those_of_finite_differences():
+    surrogate = with_hyperparameters(X, Y, SCALES, NOISE)
+    points = torch.tensor(RNG.random((3, 3)), requires_grad=True)
+    assert torch.autograd.gradcheck(surrogate.posterior, (points,))
+
+    def fields(x):
+        joint = surrogate.joint(x, 0.7 * x)
+        return joint.target_mean, joint.target_sd, joint.correlation
+
+    assert torch.autograd.gradcheck(fields, (points,))
+
+
+def test_the_log_likelihood_of_new_observations_is_that_of_a_normal_with_noise():
+    surrogate, at, y = with_hyperparameters(X, Y, SCALES, NOISE), RNG.random((5, 3)), RNG.random(5)
+    mean, sd = surrogate.predict(at)
+    expected = norm.logpdf(y, mean, np.sqrt(sd**2 + surrogate.noise_sd() ** 2))
+    assert surrogate.log_likelihood(at, y) == pytest.approx(expected)
+    assert surrogate.noise_sd() == pytest.approx(math.sqrt(NOISE) * Y.std(ddof=1))
+
+
+def test_a_fit_uses_so_many_rows_at_most_but_the_posterior_all(monkeypatch):
+    monkeypatch.setattr(module, "MAX_FIT_ROWS", 5)
+    fitted = Surrogate(X, Y)
+    assert len(fitted.model.train_targets) == 5
+    other = Surrogate(X, Y, fitted.state(), fit=False)
+    monkeypatch.setattr(module, "MAX_FIT_ROWS", 300)
+    assert other.predict(X)[0] == pytest.approx(Surrogate(X, Y, fitted.state(), fit=False).predict(X)[0])
+    assert abs(other.predict(X)[0] - Y).max() < 3 * other.noise_sd() + 0.2
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_kernel_makes_a_surrogate(kernel):
+    surrogate = Surrogate(X, Y, kernel=kernel, steps=-2)
+    mean, sd = surrogate.predict(X)
+    assert abs(mean - Y).mean() < 0.1
+    assert (sd > 0).all()
+    assert surrogate.description()["noise_sd"] == [surrogate.noise_sd()]
 
 
 # -- features: x = [φ, s, m]
