@@ -137,7 +137,7 @@ class SearchSpace:
                 columns.append([float(values.index(c[name])) for c in configs])
             else:
                 columns.append([self._coordinate(name, c[name]) for c in configs])
-        return np.array(columns, dtype=np.float64).reshape(-1, len(configs)).T
+        return np.array(columns, dtype=np.float64).reshape(len(self.names), len(configs)).T
 
     def decode(self, code: Sequence[float]) -> dict[str, Any]:
         """The configuration of one row of `code`."""

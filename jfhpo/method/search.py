@@ -58,8 +58,8 @@ class Codes:
         """φ (b, ·) of rows (b, H): what `SearchSpace.encode` gives for their configurations."""
         columns = []
         for column in range(len(self.space.names)):
-            value, count = codes[..., column : column + 1], self._values.get(column, 0)
-            columns += [(value == i).to(codes) for i in range(count)] if count > 2 else [value]
+            value, count = codes[..., column : column + 1], self._values.get(column, 2)
+            columns += [value] if count == 2 else [(value == i).to(codes) for i in range(count)]
         return torch.cat(columns, dim=-1)
 
     def costs(self, expect: Callable[[Config], float]) -> Callable[[Tensor], Tensor]:
@@ -103,7 +103,7 @@ def maximise(
         "maxiter_alternating": effort.turns,
         "maxiter_continuous": 8,
         "maxiter_discrete": 2,
-        "num_spray_points": effort.raw_samples // 4,
+        "num_spray_points": effort.raw_samples // 4 if len(near) else 0,
         "std_cont_perturbation": 0.1,
         "batch_limit": effort.restarts,
         "init_batch_limit": 2 * effort.raw_samples,

@@ -81,7 +81,9 @@ class Surrogate:
 
     def _fit(self) -> None:
         likelihood = ExactMarginalLogLikelihood(self.model.likelihood, self.model)
-        with warnings.catch_warnings():
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            # A fit that fails is tried again from a draw of the priors, out of torch's global generator.
+            torch.manual_seed(0)
             # Stopping at the iteration limit is intended; BoTorch reports it as a warning.
             warnings.filterwarnings("ignore", module="botorch|gpytorch|linear_operator")
             fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": {"maxiter": MAX_FIT_ITERATIONS}})

@@ -10,6 +10,7 @@ from experiments import launch, run
 from experiments.launch import plan
 from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
+from jfhpo.study.methods import methods
 
 ONE = ["smoke", "method=recipe"]
 """One study, so that a test loads one configuration."""
@@ -25,7 +26,7 @@ def nothing_runs(monkeypatch):
 
 
 BAD = {
-    "method=jfhop": ["method 'jfhop'", "did you mean 'jfhpo'", "jfhpo, random_search, recipe"],
+    "method=jfhop": ["method 'jfhop'", "did you mean 'jfhpo'", ", ".join(sorted(methods()))],
     "problem=last_digits": ["problem 'last_digits'", "did you mean 'last_digit'"],
     "scale=huge": ["scale 'huge'", "mini, smoke"],
     "experiment=mian": ["experiment 'mian'", "did you mean 'main'"],
