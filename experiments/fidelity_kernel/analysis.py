@@ -27,7 +27,7 @@ from jfhpo.method.joint_fidelity import JointFidelitySettings
 from jfhpo.method.kernels import KERNELS
 from jfhpo.method.surrogate import Surrogate
 
-SPLITS = 40
+SPLITS = 30
 """Each costs about a second for all kernels."""
 LEAST = 12
 """Fewest configurations that are split: eight to learn from and four to be asked about."""
