@@ -70,8 +70,9 @@ def curves(records: Records, problem: str) -> Curves:
     table, steps = accuracies(records, problem), recorded_steps(records, problem)
     rungs = nearest_steps(steps)
     proxies = set(records.of(problem).studies["proxy"].dropna())
-    cheap = table[table["model"].isin(proxies) & ~table["on_target"] & (table["transfer"] == BY_WIDTH)]
-    target = table[table["on_target"]].set_index(CONFIGURATION)
+    on_target = table["on_target"].astype(bool)  # of no rows it has no type
+    cheap = table[table["model"].isin(proxies) & ~on_target & (table["transfer"] == BY_WIDTH)]
+    target = table[on_target].set_index(CONFIGURATION)
     designed = target[~target["target_config"].map(config_key).duplicated()]
     kept = designed[designed[steps[-1]].notna()] if steps else designed
     on_proxy = cheap.set_index(CONFIGURATION).reindex(kept.index)

@@ -32,6 +32,8 @@ CALIBRATION = (
     "Share of held-out full runs inside the central predictive interval of each level, noise included. On the "
     "diagonal a kernel knows what it does not know; below it, it is too sure of itself."
 )
+TOO_SURE = 0.85
+"""A kernel whose 90 % intervals hold fewer than this in both cases is said to be too sure of itself."""
 LEVELS = np.arange(0.05, 1.0, 0.05)
 
 
@@ -95,13 +97,12 @@ def _winners(problem: str, target: str, frame: pd.DataFrame, n: int, splits: int
 def _told_apart(rows: pd.DataFrame, case: str) -> str:
     others = rows[rows["kernel"] != REFERENCE]
     said = "; ".join(f"{r['kernel']} {_interval(r, 'difference')}" for _, r in others.iterrows())
-    better, worse = beyond(rows)
     told = [
         f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word}"
-        for names, word in ((better, "better"), (worse, "worse"))
+        for names, word in zip(beyond(rows), ("better", "worse"), strict=True)
         if names
     ]
-    verdict = f"the intervals tell {' and '.join(told)}" if told else f"the intervals tell no kernel from {REFERENCE}"
+    verdict = f"beyond its interval {' and '.join(told)}" if told else f"no interval tells a kernel from {REFERENCE}"
     return f"Less {REFERENCE}'s, for {WORDS[case]}: {said}; {verdict}."
 
 
@@ -121,14 +122,14 @@ def _verdict(frame: pd.DataFrame) -> str:
 
 
 def _reliability(frame: pd.DataFrame) -> str:
-    rows = frame[frame["kernel"] == REFERENCE].set_index("case")
-    shares = " and ".join(f"{100 * rows.loc[case, 'within_90']:.0f} % for {WORDS[case]}" for case in CASES)
-    medians = " and ".join(f"{rows.loc[case, 'median']:.2f}" for case in CASES)
-    sure = " It is too sure of itself, and a" if rows["within_90"].max() < 0.85 else " A"
-    return (
-        f"The 90 % intervals of {REFERENCE} hold {shares}.{sure} few confident misses move the means: its medians are "
-        f"{medians}."
-    )
+    """Calibration of the kernel that is used, and whether its mean log-likelihood is that of a usual run."""
+    rows = frame[frame["kernel"] == REFERENCE].set_index("case").loc[list(CASES)]
+    shares = " and ".join(f"{100 * row['within_90']:.0f} % for {WORDS[case]}" for case, row in rows.iterrows())
+    medians = " and ".join(f"{median:.2f}" for median in rows["median"])
+    sure = ": it is too sure of itself" if rows["within_90"].max() < TOO_SURE else ""
+    pulled = (rows["median"] > rows["high"]).all()
+    misses = ", above the intervals of the means, which a few confident misses pull down" if pulled else ""
+    return f"The 90 % intervals of {REFERENCE} hold {shares}{sure}. Its median log-likelihoods are {medians}{misses}."
 
 
 def _interval(row: pd.Series, name: str, low: str = "", high: str = "") -> str:
