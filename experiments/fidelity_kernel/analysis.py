@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import stats
 
 from experiments.fidelity_kernel.splits import NEW, SEEN, TARGET, Curves, curves, split
@@ -51,7 +52,10 @@ def held_out(recorded: Curves, seed: int, kernel: str, fit: Callable[..., Any] =
     parts = split(recorded, seed)
     known = tuple(parts.known.T)
     began = time.process_time()
-    surrogate = fit(recorded.x(*known), recorded.accuracy[known], kernel=kernel)
+    # Where a fit does not converge BoTorch tries again from a draw of torch's global generator.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        surrogate = fit(recorded.x(*known), recorded.accuracy[known], kernel=kernel)
     seconds, frames = time.process_time() - began, []
     for case, configurations in parts.held_out.items():
         full = (configurations, np.full_like(configurations, TARGET), np.full_like(configurations, -1))

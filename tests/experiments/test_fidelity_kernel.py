@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from experiments.fidelity_kernel import analysis
@@ -165,6 +166,23 @@ def test_who_knows_the_truth_is_judged_better_in_both_cases():
         assert (likelihood[0] > likelihood[1]).all()
     assert knowing["log_likelihood"].to_numpy() == pytest.approx(stats.norm.logpdf(0, 0, 0.05))
     assert knowing["sd"].to_numpy() == pytest.approx(0.05), "noise is included"
+
+
+def test_a_fit_that_draws_random_numbers_draws_those_of_its_split():
+    drawn = []
+
+    def draws(x, y, kernel):
+        drawn.append(torch.rand(3))
+        return TRUTH(x, y, kernel)
+
+    before = torch.random.get_rng_state()
+    for seed in (5, 5, 6):
+        torch.rand(1)
+        analysis.held_out(made_up(), seed, "any", draws)
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    torch.random.set_rng_state(before)
+    analysis.held_out(made_up(), 5, "any", draws)
+    assert torch.equal(before, torch.random.get_rng_state()), "and leaves everyone else's as they were"
 
 
 def test_a_fitted_kernel_foretells_better_than_the_mean_alone():
