@@ -1,5 +1,6 @@
 """Curves to study: a Sobol design trained in full on xs, p and l, each with the learning rate as it is and mapped by
-width. What `proxy_correlation`, `sensitivity` and `early_stopping_audit` read."""
+width. What `proxy_correlation`, `sensitivity`, `early_stopping_audit` and
+`fidelity_kernel` read."""
 
 from experiments.sweeps import Sweep
 

@@ -1,14 +1,22 @@
 """Kernels over x = [φ, s, m]: how an observation at one fidelity speaks for another.
 
-    matern            k(x, x') = Matérn-5/2 with a length scale per column: fidelities are columns like any other
-    downsampling      Matérn-5/2(φ, m) · (c + (1 − s)^(1+δ) (1 − s')^(1+δ))            (Wu et al. 2019, eq. 8)
-    decay             Matérn-5/2(φ, m) · (c + (1 + (s + s')/w)^(−α))                    (Swersky et al. 2014, eq. 6)
-    linear_truncated  k₁(φ) + b(s, m, s', m') k₂(φ), both Matérn-5/2, b = 0 at full fidelity  (BoTorch; after Poloczek
-                      et al. 2017)
+    matern            k(x, x')                                a column per fidelity like any other
+    downsampling      σ² k([φ, m], [φ', m']) · (c + (1 − s)^(1+δ) (1 − s')^(1+δ))      (Wu et al. 2019)
+    decay             σ² k([φ, m], [φ', m']) · (c + (1 + (s + s')/w)^(−α))             (Swersky et al. 2014, and
+                      an offset c)
+    linear_truncated  σ² (k₁(φ, φ') + b(s, m, s', m') k₂(φ, φ'))                       (BoTorch: the truth and a bias
+                      that vanishes at full fidelity, as in Poloczek et al. 2017)
 
-All but the first are BoTorch's, with BoTorch's priors on their own parameters. `experiments/fidelity_kernel` compares
-them by the likelihood of held-out full runs. Length scales have BoTorch's dimension-scaled log-normal prior
-(Hvarfner, Hellsten and Nardi 2024).
+k, k₁ and k₂ are Matérn-5/2 with a length scale per column and a variance of 1. With s and m cut to [0, 1],
+
+    b = (1 − s)(1 − s')(1 + ss')^p + (1 − m)(1 − m')(1 + mm')^p + (1 − s)(1 − s')(1 − m)(1 − m')(1 + ss' + mm')^p,
+
+its first term alone where there is no m: 0 as soon as either point is at full fidelity, s = m = 1.
+
+All but the first are BoTorch's (`botorch.models.kernels`). c, δ, w, α and p have the priors of its
+`SingleTaskMultiFidelityGP`, as do the length scales of linear_truncated and its σ²; the σ² of the two products has
+none. The other length scales have BoTorch's dimension-scaled log-normal prior (Hvarfner, Hellsten and Nardi 2024).
+`experiments/fidelity_kernel` compares the kernels by the likelihood of held-out full runs.
 """
 
 from __future__ import annotations
