@@ -1,0 +1,312 @@
+"""JF-HPO with one mechanism taken away at a time, and the methods themselves: paired by seed, beside the paper's."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from experiments.ablations import analysis
+from experiments.ablations.analysis import ABLATIONS, FULL, MAIN_ROWS, REFERENCE, WORST_ALLOWED
+from experiments.gather import Records
+from paper_figures import figures, published
+from paper_figures.figures import COLOURS, STYLE, WIDTH
+from paper_figures.formats import NOT_KNOWN, Column, Table, percent
+from paper_figures.pages import Drawing, Page
+from paper_figures.pages.main import CAPTIONS
+from paper_figures.tables import NOT_OURS, budget, error_rows, number, row_name, seeds, with_errors, with_interval
+
+INTERVAL = "95 % bias-corrected and accelerated (BCa) bootstrap over seeds, 10,000 resamples, a seeded generator"
+FEW = (
+    "With few seeds a bootstrap interval is too narrow (of eight normal values, a nominal 95 % holds about 90 %), so "
+    "Student's t is in the files too. Every seed is tested on the same prompts: their luck is in no interval. The "
+    "intervals are of single comparisons, not corrected for their number."
+)
+
+
+def page(records: Records) -> Page:
+    against_full, against_reference = (analysis.paired(records, r) for r in (FULL, REFERENCE))
+    drawings = []
+    for problem in records.problems():
+        part = records.of(problem)
+        if (figure := forest(part, problem, against_full, against_reference)) is not None:
+            drawings.append(Drawing(f"differences_{problem}", figure, CAPTION))
+        methods = part.only(MAIN_ROWS)
+        if len(methods.steps):
+            named = f"{', '.join(figures.methods_of(methods))} only. {CAPTIONS['anytime']}"
+            drawings.append(Drawing(f"anytime_{problem}", figures.anytime(methods, problem), named))
+    return Page(
+        lead=tuple(text for p in records.problems() for text in lead(records.of(p), p)),
+        tables=(
+            (overview(records), published_ablation()),
+            (against_random_search(records, against_reference),),
+            (by_seed(records),),
+        ),
+        drawings=tuple(drawings),
+        printed=("by_seed", "against_random_search", "ablations"),
+    )
+
+
+# ---- sentences -----------------------------------------------------------------------------------------------
+
+
+def lead(records: Records, problem: str) -> list[str]:
+    """Who wins, whether `FULL` is what it must be, and what each ablation shows; `records` of one problem."""
+    frame = analysis.overview(records).set_index("method")
+    tested = frame[frame["n"] > 0]
+    if tested.empty:
+        return [f"No study of {problem} has a test result yet."]
+    best = tested["mean_at_k"].idxmax()
+    said = [f"{best} has the highest mean test accuracy on {problem}: {percent(tested.loc[best, 'mean_at_k'])}"]
+    said[0] += f" (mean@{int(tested.loc[best, 'k'])}, {_of_seeds(tested.loc[best])}). {budget(records)}"
+    against = analysis.paired(records, REFERENCE).set_index("method")
+    if FULL in against.index and against.loc[FULL, "pairs"] > 0:
+        said.append(f"{FULL} against {REFERENCE}: {_verdict(against.loc[FULL], REFERENCE)}")
+    if FULL in tested.index:
+        worst = tested.loc[FULL, "worst"]
+        kept = "holds" if worst >= WORST_ALLOWED else "FAILS"
+        said.append(
+            f"{FULL} must not have one seed below {percent(WORST_ALLOWED)}: this {kept}, its worst seed is at "
+            f"{percent(worst)} ({_of_seeds(tested.loc[FULL])})."
+        )
+    others = analysis.paired(records, FULL).set_index("method")
+    rows = [m for m in (*MAIN_ROWS, *ABLATIONS) if m in others.index and m not in (FULL, REFERENCE)]
+    for method in rows:
+        if others.loc[method, "pairs"] > 0:
+            paper = published.ablation_loss(method)
+            quoted = "" if paper is None else f" The paper: {paper:+.2f} points."
+            said.append(f"{method} against {FULL}: {_verdict(others.loc[method], FULL)}{quoted}")
+    unknown = [m for m in rows if others.loc[m, "pairs"] == 0]
+    if unknown:
+        said.append(f"No seed with a result for both {FULL} and {', '.join(unknown)}: nothing is said of these.")
+    if (tested["n"] < tested["expected"]).any() or unknown:
+        said.append("Runs are missing (see the tables), so all of this may change.")
+    return said
+
+
+def _of_seeds(row: pd.Series) -> str:
+    return f"n={seeds(int(row['n']), int(row['expected']))}"
+
+
+def _verdict(row: pd.Series, reference: str) -> str:
+    """A difference with its interval, and what may be concluded from it."""
+    points, n = f"{100 * row['difference']:+.1f} points", int(row["pairs"])
+    if n == 1:
+        return f"{points} on one seed: no interval, no conclusion."
+    wins = f"ahead on {row['ahead']} of {n} seeds"
+    if math.isnan(row["low"]):
+        return f"{points} on each of {n} seeds: equal differences give no interval."
+    span = f"{points} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}], {wins}"
+    if not analysis.excludes_zero(row["low"], row["high"]):
+        return f"{span}; the interval includes zero: no effect is shown, nor is there proof of none."
+    if not analysis.excludes_zero(row["t_low"], row["t_high"]):
+        return f"{span}; the interval excludes zero, but Student's t interval does not: too close to call."
+    return f"{span}; the interval excludes zero: {'above' if row['difference'] > 0 else 'below'} {reference}."
+
+
+# ---- tables --------------------------------------------------------------------------------------------------
+
+
+def points(value: float, low: float, high: float) -> str:
+    """``+1.2 [-0.3, +2.9]`` percentage points of a share; ``[–]`` where there is no interval."""
+    if math.isnan(value):
+        return NOT_KNOWN
+    span = NOT_KNOWN if math.isnan(low) else f"{100 * low:+.1f}, {100 * high:+.1f}"
+    return f"{100 * value:+.1f} [{span}]"
+
+
+def _ahead(row, count: int) -> str:
+    pairs = 0 if pd.isna(row.pairs) else int(row.pairs)
+    return f"{int(count)} of {pairs}" if pairs else NOT_KNOWN
+
+
+def _final_steps(row) -> str:
+    steps = sorted({int(s) for s in (row.final_steps_least, row.final_steps_most) if pd.notna(s)})
+    cut = f" ({int(row.final_cut)} cut)" if row.final_cut > 0 else ""
+    return ("-".join(str(s) for s in steps) or NOT_KNOWN) + cut
+
+
+def overview(records: Records) -> Table:
+    """One row per method and ablation, each against `FULL`."""
+    frame, name = analysis.overview(records), row_name(records)
+    k = "/".join(str(int(v)) for v in sorted(frame["k"].dropna().unique())) or "k"
+    columns = (
+        Column("method"), Column("seeds"), Column(f"mean@{k} %"), Column("greedy %", wide=True), Column("worst seed %"),
+        Column(f"points to {FULL}"), Column(f"{FULL} ahead"), Column("trials", wide=True),
+        Column("s per trial", wide=True), Column("final steps", wide=True), Column("paper %", quoted=True, wide=True),
+        Column("paper, points to full", quoted=True),
+    )  # fmt: skip
+    paper = {m: published.ablation(published.ABLATED.get(m, "")) for m in frame["method"]}
+    paper |= {m: published.ablation(published.FULL) for m in (FULL, "jfhpo_paper") if m in paper}
+    lost = {m: published.ablation_loss(m) for m in frame["method"]}
+    rows = tuple(
+        (
+            name(r.problem, r.method),
+            seeds(r.n, r.expected),
+            with_interval(r.mean_at_k, r.mean_at_k_half),
+            with_interval(r.greedy, r.greedy_half),
+            number(100 * r.worst),
+            points(r.difference, r.low, r.high),
+            _ahead(r, r.behind),
+            number(r.trials),
+            number(r.seconds_per_trial, 2),
+            _final_steps(r),
+            number(paper[r.method], 2),
+            NOT_KNOWN if lost[r.method] is None else f"{lost[r.method]:+.2f}",
+        )
+        for r in frame.itertuples()
+    )
+    quoted = {"paper_percent": [paper[m] for m in frame["method"]], "paper_points": [lost[m] for m in frame["method"]]}
+    return Table(
+        name="ablations",
+        title=f"The methods, and {FULL} without one mechanism at a time",
+        columns=columns,
+        rows=rows,
+        caption=f"{budget(records)} Test accuracy of the recommended configuration, trained on the target: mean over "
+        f"seeds ± half of Student's t interval (one seed: over prompts). Points to {FULL}: mean over the seeds that "
+        f"both have of the row's mean@{k} less {FULL}'s, below zero {FULL} is better [{INTERVAL}; none for one seed]. "
+        f"{FEW} "
+        "Trials: of the search, per study. Final steps: of the training that was tested; (cut): studies whose budget "
+        "ended in it. The paper's full JF-HPO stands beside jfhpo, which is full here, and beside jfhpo_paper, which "
+        "follows the paper to the letter; its ablations are of its own method, ours of jfhpo. Paper: Qwen-2.5 7B on "
+        f"GSM8K; {NOT_OURS}.",
+        data=with_errors(frame.drop(columns="reference").assign(**quoted), records),
+        errors=error_rows(records),
+    )
+
+
+def against_random_search(records: Records, frame: pd.DataFrame) -> Table:
+    """Each row of the table against the search that knows nothing."""
+    name = row_name(records)
+    rows = tuple(
+        (
+            name(r.problem, r.method), f"{r.pairs}", points(r.difference, r.low, r.high),
+            points(r.difference, r.t_low, r.t_high), _ahead(r, r.ahead), _ahead(r, r.tied),
+        )
+        for r in frame.itertuples()
+    )  # fmt: skip
+    return Table(
+        name="against_random_search",
+        title=f"Each method against {REFERENCE}",
+        columns=(
+            Column("method"), Column("seeds of both"), Column("points [BCa]"), Column("points [t]", wide=True),
+            Column("ahead"), Column("tied", wide=True),
+        ),
+        rows=rows,
+        caption=f"Mean over the seeds that both have of the row's test mean@k less {REFERENCE}'s, in points "
+        f"[{INTERVAL}; beside it Student's t; none for one seed], and on how many of these seeds the row is ahead. {FEW}",
+        data=with_errors(frame, records),
+        errors=error_rows(records),
+    )  # fmt: skip
+
+
+def by_seed(records: Records) -> Table:
+    """What the means are made of: every seed's test accuracy."""
+    tables = {p: analysis.scores(records, p) for p in records.problems()}
+    methods, several = figures.methods_of(records), len(tables) > 1
+    rows = tuple(
+        (f"{problem}: {seed}" if several else str(seed), *(number(100 * values.get(m, math.nan)) for m in methods))
+        for problem, table in tables.items()
+        for seed, values in table.iterrows()
+    )
+    data = pd.concat([t.reset_index().assign(problem=p) for p, t in tables.items()])
+    return Table(
+        name="by_seed",
+        title="Test mean@k in % by seed",
+        columns=(Column("seed"), *(Column(m) for m in methods)),
+        rows=rows,
+        caption=f"{NOT_KNOWN}: no result; the table of ablations names the command that makes it.",
+        data=data[["problem", "seed", *methods]],
+    )
+
+
+def published_ablation() -> Table:
+    """The paper's ablation."""
+    frame = published.quotable("ablation")
+    full = published.ablation(published.FULL)
+    return Table(
+        name="published_ablation",
+        title="Published: ablation of JF-HPO (arXiv 2606.03073)",
+        columns=(
+            Column("model"), Column("task", words=True), Column("variant", words=True), Column("test %", quoted=True),
+            Column("points to full", quoted=True),
+        ),
+        rows=tuple(
+            (r.model, r.task, r.variant, f"{r.accuracy:.2f}", f"{r.accuracy - full:+.2f}")
+            for r in frame.itertuples()
+        ),
+        caption="The paper's own numbers, read in summaries of it, not in the paper itself; neither an interval nor a "
+        f"number of seeds was recovered. These are {NOT_OURS}.",
+        data=frame,
+    )  # fmt: skip
+
+
+# ---- figure --------------------------------------------------------------------------------------------------
+
+CAPTION = (
+    "Paired differences in test mean@k: a dot per seed, the mean as a large dot, and the interval of the mean "
+    f"({INTERVAL}) where there are two seeds or more. Left of zero the reference is ahead. The panels do not share "
+    "their scale. Diamonds: the paper's difference on GSM8K with Qwen-2.5 7B, of which no interval is known."
+)
+
+
+def forest(
+    records: Records, problem: str, against_full: pd.DataFrame, against_reference: pd.DataFrame
+) -> Figure | None:
+    """Three panels: the methods against random search and against `FULL`, the ablations against `FULL`. None where
+    no two studies of a seed can be compared."""
+    table = analysis.scores(records, problem)
+    panels = []
+    for title, frame, reference, methods in (
+        (f"methods against {REFERENCE}", against_reference, REFERENCE, MAIN_ROWS),
+        (f"methods against {FULL}", against_full, FULL, MAIN_ROWS),
+        (f"{FULL} without a mechanism, against {FULL}", against_full, FULL, ABLATIONS),
+    ):
+        rows = frame[(frame["problem"] == problem) & frame["method"].isin(methods) & (frame["pairs"] > 0)]
+        if len(rows):
+            panels.append((title, rows, reference))
+    if not panels:
+        return None
+    with mpl.rc_context(STYLE):
+        sizes = [0.28 * len(rows) + 0.35 for _, rows, _ in panels]
+        figure = Figure(figsize=(WIDTH, sum(sizes) + 0.25 * len(panels) + 0.5), layout="constrained")
+        grid = figure.subplots(len(panels), 1, height_ratios=sizes, squeeze=False)[:, 0]
+        for axes, (title, rows, reference) in zip(grid, panels, strict=True):
+            _panel(axes, rows, table, reference)
+            axes.set_title(title, loc="left", fontweight="bold")
+        grid[-1].set_xlabel("difference in test mean@k (points)")
+        handles = [
+            Line2D([], [], marker="o", ms=2.5, color="#444444", alpha=0.6, ls=""),
+            Line2D([], [], marker="o", ms=5, color="#444444", lw=1.4),
+            Line2D([], [], marker="D", ms=4.5, mfc="white", mec="black", ls=""),
+        ]
+        words = ["a seed", "mean with 95 % interval", "the paper (7B, GSM8K)"]
+        drawn = {m for _, rows, _ in panels for m in rows["method"]}
+        shown = 3 if drawn & set(published.ABLATED) else 2
+        figure.legend(handles[:shown], words[:shown], loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, table: pd.DataFrame, reference: str) -> None:
+    for y, row in enumerate(rows.itertuples()):
+        colour = COLOURS.get(row.method, "#444444")
+        values = 100 * (table[row.method] - table[reference]).dropna().to_numpy()
+        below = y + np.linspace(0.12, 0.34, len(values))  # seeds from the top down, below their mean
+        axes.plot(values, below, "o", color=colour, ms=2.5, alpha=0.6, mew=0)
+        if not math.isnan(row.low):
+            axes.plot([100 * row.low, 100 * row.high], [y, y], color=colour, lw=1.4, solid_capstyle="butt")
+        axes.plot(100 * row.difference, y, "o", color=colour, ms=5)
+        paper = published.ablation_loss(row.method)
+        if paper is not None and reference == FULL:
+            axes.plot(paper, y - 0.28, "D", mfc="white", mec="black", ms=4.5, mew=0.8, zorder=4)
+    axes.axvline(0, color="#777777", lw=0.8, zorder=0)
+    axes.set_yticks(range(len(rows)), [f"{r.method} (n={r.pairs})" for r in rows.itertuples()])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
