@@ -89,7 +89,7 @@ def lead(records: Records, problem: str) -> list[str]:
         said.append(f"{text}. {_why(factors.loc[row.method])}")
     bohb = [f"{r.speedup:.1f}" for r in published.efficiency("bohb").itertuples()]
     if "bohb" not in set(measured["method"]):
-        said.append(f"The paper's BOHB has {' and '.join(bohb)} times; it does not run in this experiment.")
+        said.append(f"The paper's BOHB has {' and '.join(bohb)} times; it is not among the rows here.")
     return said
 
 
@@ -123,7 +123,7 @@ def factors_table(records: Records, frame: pd.DataFrame) -> Table:
         title="Speedup per trial as a product of factors",
         columns=(
             Column("method"), Column("seeds", wide=True), Column("s per trial"), Column("speedup"),
-            *(Column(FACTOR_NAMES[f]) for f in DRAWN),
+            *(Column(FACTOR_NAMES[f], wide=f in ("tokens_per_step", "cut_or_failed")) for f in DRAWN),
         ),
         rows=rows,
         caption=f"{MEANING} Above one: that much faster than {REFERENCE}; below one: slower.",
@@ -165,8 +165,8 @@ def breakdown_table(records: Records, frame: pd.DataFrame) -> Table:
         columns=columns,
         rows=rows,
         caption="Search trials only, means over seeds of each study's mean. Steps asked and run: per trial. Stopped: "
-        "steps not run because a rule stopped the trial, of those asked for. Resumed: steps taken from a checkpoint, of "
-        "those reached. Saved by reuse: per trial, what it would have cost from the base model less what it cost. "
+        "steps not run because a rule stopped the trial, of those asked for. Resumed: steps taken from a checkpoint, "
+        "of those reached. Saved by reuse: per trial, what it would have cost from the base model less what it cost. "
         f"Speedup per proxy trial: seconds per trial of {REFERENCE} by those of the method's trials on the proxy; so "
         "counts the paper, whose trials are all on the proxy [95 % bootstrap over seeds, where there are two or more].",
         data=with_errors(frame, records),
@@ -200,7 +200,7 @@ def waterfall(frame: pd.DataFrame) -> Figure:
         low, high = _range(frame)
         for axes, (_, row) in zip(grid.flat, frame.iterrows(), strict=False):
             _bars(axes, row, low)
-            axes.set_title(f"{row['method']}: {row['speedup']:.1f} times", fontweight="bold", fontsize=7)
+            axes.set_title(f"{row['method']}: {row['speedup']:.1f}×", fontweight="bold", fontsize=7)
         for axes in list(grid.flat)[len(frame) :]:
             axes.set_visible(False)
         first = grid[0][0]
@@ -225,7 +225,7 @@ def waterfall(frame: pd.DataFrame) -> Figure:
 def _range(frame: pd.DataFrame) -> tuple[float, float]:
     """Least and greatest level that any panel reaches, with room for the labels."""
     levels = np.concatenate([_levels(row) for _, row in frame.iterrows()])
-    return float(levels.min()) / 2, float(levels.max()) * 2
+    return float(levels.min()) / 2, float(levels.max()) * 2.6
 
 
 def _levels(row: pd.Series) -> np.ndarray:
