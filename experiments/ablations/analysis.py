@@ -27,6 +27,8 @@ MAIN_ROWS = ("recipe", REFERENCE, "jfhpo_paper", FULL)
 ABLATIONS = tuple(VARIANTS)
 WORST_ALLOWED = 0.70
 """Test accuracy that no seed of `FULL` may be below: one broken run in eight is not a method to use."""
+EQUAL = 1e-9
+"""Differences closer than this are the same; test accuracies are multiples of one answer in thousands."""
 
 
 def scores(records: Records, problem: str, name: str = "mean_at_k") -> pd.DataFrame:
@@ -42,7 +44,7 @@ def bca_interval(differences: Sequence[float]) -> tuple[float, float]:
     records give the same interval. NaN below two values. Where all values are equal there is nothing to draw from:
     NaN too."""
     values = np.asarray(differences, dtype=float)
-    if len(values) < 2 or np.ptp(values) == 0:
+    if len(values) < 2 or np.ptp(values) < EQUAL:
         return math.nan, math.nan
     found = stats.bootstrap(
         (values,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa", rng=np.random.default_rng(0)
