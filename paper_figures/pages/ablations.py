@@ -86,7 +86,13 @@ def lead(records: Records, problem: str) -> list[str]:
     unknown = [m for m in rows if others.loc[m, "pairs"] == 0]
     if unknown:
         said.append(f"No seed with a result for both {FULL} and {', '.join(unknown)}: nothing is said of these.")
-    if (tested["n"] < tested["expected"]).any() or unknown:
+    cut = [f"{m} (on {int(r['final_cut'])} of {int(r['n'])} seeds)" for m, r in tested.iterrows() if r["final_cut"] > 0]
+    if cut:
+        said.append(
+            f"The budget ended in the final training of {', '.join(cut)}: what was tested there had fewer steps than the "
+            "other rows (see final steps), which is a part of the difference."
+        )
+    if (frame["n"] < frame["expected"]).any():
         said.append("Runs are missing (see the tables), so all of this may change.")
     return said
 
@@ -196,7 +202,7 @@ def against_random_search(records: Records, frame: pd.DataFrame) -> Table:
         name="against_random_search",
         title=f"Each method against {REFERENCE}",
         columns=(
-            Column("method"), Column("seeds of both"), Column("points [BCa]"), Column("points [t]", wide=True),
+            Column("method"), Column("seeds of both"), Column("points, BCa"), Column("points, t", wide=True),
             Column("ahead"), Column("tied", wide=True),
         ),
         rows=rows,

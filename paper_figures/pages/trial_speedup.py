@@ -238,7 +238,7 @@ def _bars(axes: Axes, row: pd.Series, low: float) -> None:
     axes.grid(axis="x")
     for y, end in ((0, levels[0]), (len(DRAWN) + 1, levels[-1])):
         axes.barh(y, end - low, left=low, height=0.66, color=WHOLE, lw=0)
-        _label(axes, y, end, f"{end:.3g} s")
+        _label(axes, y, end, f"{number(end, 2)} s")
     for i, factor in enumerate(DRAWN, start=1):
         before, after = levels[i - 1], levels[i]
         cheaper = after <= before

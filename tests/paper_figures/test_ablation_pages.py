@@ -144,6 +144,16 @@ def test_one_broken_seed_of_jfhpo_is_said_aloud(tmp_path):
     assert "jfhpo must not have one seed below 70.0 %: this FAILS, its worst seed is at 12.0 % (n=2)." in said
 
 
+def test_final_trainings_that_the_budget_cut_are_said(tmp_path):
+    study(tmp_path, "jfhpo", 0, 0.9)
+    fake = FakeStudy(tmp_path, "jfhpo_paper", 0, experiment="ablations")
+    fake.run("l", 50, {}, phase="final", steps_done=42, status=Status.CUT, reason="the study's budget was spent")
+    fake.finish(0.9, 0.4)
+    shown = pages.page("ablations", load(tmp_path, "ablations"))
+    assert "The budget ended in the final training of jfhpo_paper (on 1 of 1 seeds)" in shown.lead[-1]
+    assert cells(shown.tables[0][0])["jfhpo_paper"]["final steps"] == "42 (1 cut)"
+
+
 # ---- speedup
 
 
