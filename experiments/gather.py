@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,12 @@ from jfhpo.study.records import read_records
 
 KEYS = ["problem", "method", "seed"]
 """What names a study within an experiment."""
-METHOD_ORDER = ("recipe", "random_search", "hyperband", "bohb", "tpe", "nomad", "jfhpo")
-"""Order of methods in every table and figure, the paper's; others stand between these and ``jfhpo``."""
+METHOD_ORDER = (
+    "recipe", "random_search", "hyperband", "bohb", "tpe", "nomad", "jfhpo_paper", "jfhpo",
+    "no_proxy", "no_checkpoint_reuse", "no_early_stopping", "no_lr_mapping",
+)  # fmt: skip
+"""Order of methods in every table and figure, the paper's, then ``jfhpo`` without one mechanism at a time; others stand
+before ``jfhpo_paper``."""
 DEFAULT_SCALE = "mini"
 
 FINISHED, UNFINISHED, MISSING, UNTESTED = "finished", "unfinished", "missing", "untested"
@@ -55,13 +59,21 @@ class Records:
 
     def of(self, problem: str) -> Records:
         """The part that is about one problem."""
-        return Records(self.experiment, *(f[f["problem"] == problem] for f in (self.studies, self.trials, self.steps)))
+        return self._where("problem", [problem])
+
+    def only(self, methods: Collection[str]) -> Records:
+        """The part that is about some of the methods."""
+        return self._where("method", methods)
+
+    def _where(self, column: str, values: Collection[str]) -> Records:
+        frames = (self.studies, self.trials, self.steps)
+        return Records(self.experiment, *(f[f[column].isin(list(values))] for f in frames))
 
 
 def method_rank(method: str) -> tuple[float, str]:
-    """Sort key of a method; those unknown here come before the last of `METHOD_ORDER`, by name."""
+    """Sort key of a method; those unknown here come before ``jfhpo_paper``, by name."""
     known = {m: float(i) for i, m in enumerate(METHOD_ORDER)}
-    return known.get(method, len(METHOD_ORDER) - 1.5), method
+    return known.get(method, known["jfhpo_paper"] - 0.5), method
 
 
 def command(study: Mapping[str, Any], experiment: str, with_problem: bool) -> str:

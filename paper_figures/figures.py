@@ -1,7 +1,8 @@
 """The figures: validation over cost (anytime), and learning rate against score (why a method won).
 
-Every figure gives a method the same colour (Okabe and Ito's palette, told apart by colour-blind readers) and is
-written as PNG and PDF without a date in it: the same records give the same bytes.
+Every figure gives a method the same colour (the palette of Okabe and Ito, for ``jfhpo_paper`` and the variants of
+``jfhpo`` that of Tol: colour-blind readers can tell them apart) and is written as PNG and PDF without a date in it: the
+same records give the same bytes.
 """
 
 from __future__ import annotations
@@ -33,6 +34,11 @@ COLOURS = {
     "bohb": "#009E73",
     "tpe": "#CC79A7",
     "nomad": "#56B4E9",
+    "jfhpo_paper": "#882255",
+    "no_proxy": "#44AA99",
+    "no_checkpoint_reuse": "#999933",
+    "no_early_stopping": "#AA4499",
+    "no_lr_mapping": "#332288",
 }
 SPARE_COLOURS = ("#8C6D1F", "#7F3C8D", "#A5AA99", "#000000", "#E68310", "#4B4B8F")
 STYLE = {

@@ -14,8 +14,19 @@ CONFIDENCE = ("primary", "secondary", "inferred")
 TASKS = {"gsm8k": "GSM8K", "math": "MATH", "openbookqa": "OpenBookQA", "mmlu": "MMLU", "average": "average"}
 """Columns of accuracy.csv and what the paper calls them."""
 
-PAPER_NAME = {"recipe": "VeRL Recipe", "random_search": "Random Search", "bohb": "BOHB", "jfhpo": "JF-HPO"}
-"""The methods here that the paper has too, and their names there."""
+PAPER_NAME = {
+    "recipe": "VeRL Recipe", "random_search": "Random Search", "bohb": "BOHB", "jfhpo_paper": "JF-HPO",
+    "jfhpo": "JF-HPO",
+}  # fmt: skip
+"""The methods here that the paper has too, and their names there. Its JF-HPO stands beside both of ours:
+``jfhpo_paper`` follows it to the letter, ``jfhpo`` answers to it."""
+FULL = "full"
+ABLATED = {
+    "no_proxy": "without proxy",
+    "no_checkpoint_reuse": "without checkpoint reuse",
+    "no_early_stopping": "without early stopping",
+}
+"""The variants here that the paper's ablation has too, and what they are called in ablation.csv."""
 
 
 def load(name: str) -> pd.DataFrame:
@@ -56,3 +67,16 @@ def efficiency(method: str) -> pd.DataFrame:
     there are none."""
     table = quotable("efficiency")
     return table[table["method"] == PAPER_NAME.get(method)].reset_index(drop=True)
+
+
+def ablation(variant: str) -> float | None:
+    """The paper's accuracy (%) of a variant of its ablation, e.g. ``full``; None where it does not have it."""
+    table = quotable("ablation").set_index("variant")["accuracy"]
+    return float(table[variant]) if variant in table.index else None
+
+
+def ablation_loss(method: str) -> float | None:
+    """Points that the paper's JF-HPO gains (negative: loses) without what `method` is without; None where its
+    ablation does not have it."""
+    without = ablation(ABLATED.get(method, ""))
+    return None if without is None else without - ablation(FULL)

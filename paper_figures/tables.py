@@ -124,6 +124,7 @@ def _accuracy_caption(records: Records, frame: pd.DataFrame, k: str) -> str:
         f"mean@{k} over {k} samples per prompt at temperature 1. Means over seeds.",
         f"± is half of a 95 % interval, given as [low, high] where it reaches 0 or 100: {how}." if how else "",
         "The recipe's learning rate is mapped by width (lr × 3584/d, since 1e-6 belongs to a 7B model).",
+        _beside_both(frame),
         f"Paper: mean, taken here, of its test averages over {models}, the models on which it is known for all its",
         f"methods; {NOT_OURS}.",
     )
@@ -187,7 +188,17 @@ def _efficiency_caption(records: Records, frame: pd.DataFrame) -> str:
         "what the same trials would have cost from the base model. Speedup: seconds per trial of random_search by",
         "those of the method [95 % bootstrap over seeds, where there are two or more].",
         f"{', '.join(idle)}: one given configuration, no search." if idle else "",
+        _beside_both(frame),
         f"Paper: {models}; {NOT_OURS}.",
+    )
+
+
+def _beside_both(frame: pd.DataFrame) -> str:
+    """Why one row of the paper stands beside two of ours, where it does."""
+    if not {"jfhpo_paper", "jfhpo"} <= set(frame["method"]):
+        return ""
+    return (
+        "The paper's JF-HPO stands beside jfhpo_paper, which follows it to the letter, and beside jfhpo, which departs."
     )
 
 
