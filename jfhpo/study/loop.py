@@ -38,8 +38,8 @@ RESERVE_MARGIN = 1.25
 """The final run's expected cost is held back with a quarter to spare: most trials seen are short, and steps cost more
 towards the end of a run, when completions have grown (with 5 % to spare, one of two final runs ended at step 44)."""
 UNSEEN_MARGIN = 2.0
-"""The same while no trial ran on the target yet, and its cost is only guessed from the proxy's: with 1.25, a search that
-never leaves the proxy had each of its first three final runs cut at 42 to 45 of 50 steps."""
+"""The same while no trial ran on the target yet, and its cost is only guessed from the proxy's: with 1.25, a search
+that never leaves the proxy had each of its first three final runs cut at 42 to 45 of 50 steps."""
 MAX_FAILURES_IN_A_ROW = 25
 """Failures can be free of charge; a search in which everything fails has to end all the same."""
 
