@@ -149,7 +149,7 @@ def _grid(table: Table, shown: Sequence[bool]) -> rich.table.Table:
     for i, column in enumerate(table.columns):
         if shown[i]:
             style = "dim" if column.quoted else None
-            grid.add_column(column.header, justify="left" if left[i] else "right", style=style, no_wrap=i == 0)
+            grid.add_column(Text(column.header), justify="left" if left[i] else "right", style=style, no_wrap=i == 0)
     for row in table.rows:
         grid.add_row(*(Text(cell) for cell, show in zip(row, shown, strict=True) if show))
     return grid

@@ -183,8 +183,8 @@ def _efficiency_caption(records: Records, frame: pd.DataFrame) -> str:
     return _sentences(
         budget(records),
         "Search trials only, means over seeds; counts are per study. tokens/s: completion tokens sampled per trainer",
-        "second. A trial that the budget cut counts as a trial with what it ran, which makes long trials look shorter",
-        "than they are. optimizer %: the method's own time in asking and telling, of the search. Without reuse:",
+        "second. s per trial: of the trials that the budget did not cut. optimizer %: the method's own time in asking",
+        "and telling, of the search. Without reuse:",
         "what the same trials would have cost from the base model. Speedup: seconds per trial of random_search by",
         "those of the method [95 % bootstrap over seeds, where there are two or more].",
         f"{', '.join(idle)}: one given configuration, no search." if idle else "",

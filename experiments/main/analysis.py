@@ -132,22 +132,26 @@ def caveats(records: Records, problem: str) -> list[str]:
 
 
 def search_costs(records: Records) -> pd.DataFrame:
-    """One row per study whose search is over: KEYS, trials ended and by status, search seconds and tokens, seconds
-    without checkpoint reuse, and optimizer_seconds. Trials of the final phase are not counted."""
+    """One row per study whose search is over: KEYS, trials ended and by status, search seconds and tokens,
+    optimizer_seconds, and per trial that the budget did not cut ``per_trial`` and ``scratch_per_trial``: seconds, and
+    those without checkpoint reuse; NaN where there is none. Trials of the final phase are not counted."""
     ended = records.trials[(records.trials["phase"] == "search") & records.trials["status"].notna()]
     rows = []
     by_study = dict(list(ended.groupby(KEYS)))
     for study in records.studies[records.studies["state"].isin([FINISHED, UNTESTED])].itertuples():
         trials = by_study.get((study.problem, study.method, study.seed), ended.iloc[:0])
         statuses = Counter(trials["status"])
+        whole = trials[trials["status"] != Status.CUT]
         rows.append(
             {"problem": study.problem, "method": study.method, "seed": study.seed, "trials": len(trials)}
             | {s.value: statuses.get(s.value, 0) for s in Status}
-            | {name: float(trials[name].astype(float).sum()) for name in ("seconds", "tokens", "scratch_seconds")}
+            | {name: float(trials[name].astype(float).sum()) for name in ("seconds", "tokens")}
             | {"optimizer_seconds": float(study.optimizer_seconds)}
+            | {"per_trial": whole["seconds"].astype(float).mean()}
+            | {"scratch_per_trial": whole["scratch_seconds"].astype(float).mean()}
         )
-    names = [*KEYS, "trials", *(s.value for s in Status), "seconds", "tokens", "scratch_seconds", "optimizer_seconds"]
-    return pd.DataFrame(rows, columns=names)
+    money = ["seconds", "tokens", "optimizer_seconds", "per_trial", "scratch_per_trial"]
+    return pd.DataFrame(rows, columns=[*KEYS, "trials", *(s.value for s in Status), *money])
 
 
 def bootstrap_ratio(reference: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
@@ -163,15 +167,13 @@ def bootstrap_ratio(reference: Sequence[float], values: Sequence[float]) -> tupl
 
 def efficiency(records: Records) -> pd.DataFrame:
     """One row per problem and method, means over seeds: ``tokens_per_second`` of the search, ``seconds_per_trial``
-    (search seconds per search trial), ``trials`` and each status per study, ``optimizer_share`` of the optimizer's
-    in all search seconds, ``scratch_seconds_per_trial`` (without checkpoint reuse), and ``speedup`` over
-    `REFERENCE`: its mean seconds per trial by the method's, with a bootstrap interval. NaN where there is no
+    (of the search trials that the budget did not cut), ``trials`` and each status per study, ``optimizer_share`` of
+    the optimizer's in all search seconds, ``scratch_seconds_per_trial`` (without checkpoint reuse), and ``speedup``
+    over `REFERENCE`: its mean seconds per trial by the method's, with a bootstrap interval. NaN where there is no
     search."""
     costs = search_costs(records)
     costs = costs[(costs["trials"] > 0) & ~costs["method"].isin(NO_SEARCH)]
     costs = costs.assign(
-        per_trial=costs["seconds"] / costs["trials"],
-        scratch_per_trial=costs["scratch_seconds"] / costs["trials"],
         rate=costs["tokens"] / costs["seconds"],
         share=costs["optimizer_seconds"] / (costs["optimizer_seconds"] + costs["seconds"]),
     )
@@ -179,7 +181,7 @@ def efficiency(records: Records) -> pd.DataFrame:
     for (problem, method), group in records.studies.groupby(["problem", "method"], sort=False):
         here = costs[costs["problem"] == problem]
         mine, reference = here[here["method"] == method], here[here["method"] == REFERENCE]
-        low, high = bootstrap_ratio(reference["per_trial"].tolist(), mine["per_trial"].tolist())
+        low, high = bootstrap_ratio(reference["per_trial"].dropna().tolist(), mine["per_trial"].dropna().tolist())
         same = method == REFERENCE
         rows.append(
             {"problem": problem, "method": method, "n": len(mine), "expected": len(group)}

@@ -21,18 +21,18 @@ from jfhpo.core.trial import Status
 CHAIN = ("asked", "after_stopping", "reached", "run", "tokens", "seconds")
 """Quantities per trial, each the one before with something taken off."""
 FACTORS = {
-    "fewer_steps": "asked", "stopping": "after_stopping", "cut_or_failed": "reached", "reuse": "run",
+    "fewer_steps": "asked", "stopping": "after_stopping", "failed": "reached", "reuse": "run",
     "tokens_per_step": "tokens", "tokens_per_second": "seconds",
 }  # fmt: skip
 """Factor -> the quantity of `CHAIN` that it turns the one before into (the first: turns nothing into steps asked)."""
 
 
 def search_trials(records: Records) -> pd.DataFrame:
-    """The ended search trials of studies whose search is over: the trials' columns, ``on_proxy``, and the steps of
-    `CHAIN`: ``asked``, ``after_stopping``, ``reached``, ``run``."""
+    """The search trials of studies whose search is over, but those that the budget cut: the trials' columns,
+    ``on_proxy``, and the steps of `CHAIN`: ``asked``, ``after_stopping``, ``reached``, ``run``."""
     over = search_costs(records).loc[lambda c: ~c["method"].isin(NO_SEARCH), KEYS]
     trials = records.trials[(records.trials["phase"] == "search") & records.trials["status"].notna()]
-    trials = trials.merge(over, on=KEYS)
+    trials = trials[trials["status"] != Status.CUT].merge(over, on=KEYS)
     trials = trials.merge(records.studies[[*KEYS, "proxy", "target"]], on=KEYS)
     number = ("steps", "steps_done", "resumed_from", "seconds", "tokens", "scratch_seconds")
     trials = trials.assign(**{name: trials[name].astype(float) for name in number})

@@ -26,12 +26,12 @@ from paper_figures.tables import error_rows, number, row_name, seeds, with_error
 FACTOR_NAMES = {
     "fewer_steps": "fewer steps asked for",
     "stopping": "early stopping",
-    "cut_or_failed": "cut or failed trials",
+    "failed": "failed trials",
     "reuse": "checkpoint reuse",
     "tokens_per_step": "tokens per step",
     "tokens_per_second": "tokens per second",
 }
-DRAWN = ("tokens_per_second", "fewer_steps", "stopping", "reuse", "tokens_per_step", "cut_or_failed")
+DRAWN = ("tokens_per_second", "fewer_steps", "stopping", "reuse", "tokens_per_step", "failed")
 """Factors from the top of the figure down: the proxy's first."""
 FASTER, SLOWER, WHOLE = "#0072B2", "#D55E00", "#777777"
 UNEQUAL = "A trial is not always worth the same: a short one on the proxy tells less than a full one on the target."
@@ -123,7 +123,7 @@ def factors_table(records: Records, frame: pd.DataFrame) -> Table:
         title="Speedup per trial as a product of factors",
         columns=(
             Column("method"), Column("seeds", wide=True), Column("s per trial"), Column("speedup"),
-            *(Column(FACTOR_NAMES[f], wide=f in ("tokens_per_step", "cut_or_failed")) for f in DRAWN),
+            *(Column(FACTOR_NAMES[f], wide=f in ("tokens_per_step", "failed")) for f in DRAWN),
         ),
         rows=rows,
         caption=f"{MEANING} Above one: that much faster than {REFERENCE}; below one: slower.",

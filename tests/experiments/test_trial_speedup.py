@@ -41,7 +41,7 @@ def test_the_factors_and_that_their_product_is_the_speedup(records):
     jfhpo = row(analysis.factors(records), "jfhpo")
     assert jfhpo["fewer_steps"] == pytest.approx(50 / 35)
     assert jfhpo["stopping"] == pytest.approx(35 / 25)
-    assert jfhpo["cut_or_failed"] == pytest.approx(25 / 15)
+    assert jfhpo["failed"] == pytest.approx(25 / 15)
     assert jfhpo["reuse"] == pytest.approx(15 / 12.5)
     assert jfhpo["tokens_per_step"] == pytest.approx(100 / 200)
     assert jfhpo["tokens_per_second"] == pytest.approx((2500 / 5) / (5000 / 40))
@@ -89,12 +89,26 @@ def test_trials_are_priced_by_model_and_the_paper_counts_those_on_the_proxy(tmp_
     assert math.isnan(reference["proxy_seconds"])
 
 
-def test_a_cut_trial_is_no_early_stop(tmp_path):
+def test_a_trial_that_the_budget_cut_is_left_out(tmp_path):
+    """It would make long trials look shorter than they are."""
+    study = FakeStudy(tmp_path, "random_search", 0)
+    study.run("l", 50, {50: 0.5})
+    study.run("l", 50, {}, steps_done=20, status=Status.CUT, reason="the study's budget was spent")
+    study.finish(0.9, 0.5)
+    records = load(tmp_path, "main")
+    found = row(analysis.breakdown(records), "random_search")
+    assert (found["stopped_share"], found["after_stopping"], found["reached"]) == (0.0, 50.0, 50.0)
+    assert found["seconds"] == row(efficiency(records), "random_search")["seconds_per_trial"] == 50.0
+
+
+def test_a_search_of_one_cut_trial_has_no_seconds_per_trial(tmp_path):
     study = FakeStudy(tmp_path, "random_search", 0)
     study.run("l", 50, {}, steps_done=20, status=Status.CUT, reason="the study's budget was spent")
     study.finish(0.9, 0.5)
-    found = row(analysis.breakdown(load(tmp_path, "main")), "random_search")
-    assert (found["stopped_share"], found["after_stopping"], found["reached"]) == (0.0, 50.0, 20.0)
+    records = load(tmp_path, "main")
+    assert math.isnan(row(efficiency(records), "random_search")["seconds_per_trial"])
+    assert row(efficiency(records), "random_search")["cut"] == 1
+    assert math.isnan(row(analysis.breakdown(records), "random_search")["seconds"])
 
 
 def test_a_search_under_way_is_not_counted(tmp_path):
