@@ -19,8 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from jfhpo.study import checkpoint_files as files
 from jfhpo.study.checkpoints import CheckpointKey, CheckpointRegistry
-
-from test_checkpoints import folder_of, in_child, killed_at_line, on_disk  # isort: skip
+from tests.study.test_checkpoints import folder_of, in_child, killed_at_line, on_disk
 
 
 def key_of(scope: str, config: str) -> CheckpointKey:
