@@ -9,6 +9,7 @@ usage: ./run_all.sh [scale] [key=value ...]
 
   ./run_all.sh            the main job: real GRPO on miniature models, about ten minutes on 2 cores
   ./run_all.sh smoke      everything, tiny: under 90 seconds
+  ./run_all.sh bench      the main table over 8 seeds, hours (experiment=ablations: the ablations)
   ./run_all.sh test       the tests
   ./run_all.sh setup      only make .venv and install what is missing
 
@@ -31,6 +32,8 @@ find_python() {
   exit 2
 }
 
+RUNS=baselines,dev EVERYTHING=baselines,dev,trl  # extras
+
 # Install into the active environment, or into .venv. Skipped when pyproject.toml has not changed since the last time.
 setup() {
   local extras=$1 python
@@ -43,32 +46,32 @@ setup() {
     source .venv/bin/activate
     python=.venv/bin/python
   fi
-  local prefix stamp wanted
+  local prefix wanted
   prefix=$("$python" -c 'import sys; print(sys.prefix)')
-  stamp="$prefix/.jfhpo-installed-$extras"
   wanted=$(cksum < pyproject.toml; pwd)
-  if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    local began=$SECONDS
-    echo "setting up $prefix (a few minutes the first time)"
-    # torch first and alone: a plain dependency would take a build with gigabytes of CUDA on a machine without a GPU.
-    "$python" -c 'import torch' 2>/dev/null || "$python" -m pip install --quiet --disable-pip-version-check "${PIP_INSTALL_TORCH:-torch==2.13.0}"
-    "$python" -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
-    echo "$wanted" > "$stamp"
-    echo "set-up took $((SECONDS - began)) s"
-  fi
+  for had in "$extras" "$EVERYTHING"; do
+    [ "$(cat "$prefix/.jfhpo-installed-$had" 2>/dev/null)" != "$wanted" ] || return 0
+  done
+  local began=$SECONDS
+  echo "setting up $prefix (a few minutes the first time)"
+  # torch first and alone: a plain dependency would take a build with gigabytes of CUDA on a machine without a GPU.
+  "$python" -c 'import torch' 2>/dev/null || "$python" -m pip install --quiet --disable-pip-version-check "${PIP_INSTALL_TORCH:-torch==2.13.0}"
+  "$python" -m pip install --quiet --disable-pip-version-check -e ".[$extras]"
+  echo "$wanted" > "$prefix/.jfhpo-installed-$extras"
+  echo "set-up took $((SECONDS - began)) s"
 }
 
 export HYDRA_FULL_ERROR=0 TOKENIZERS_PARALLELISM=false
 case "${1:-mini}" in
   -h | --help | help) usage ;;
-  setup) setup dev,trl ;;
+  setup) setup "$EVERYTHING" ;;
   test)
     shift
-    setup dev,trl
+    setup "$EVERYTHING"
     exec python -m pytest "$@"
     ;;
   *)
-    setup dev
+    setup "$RUNS"
     exec python -m jfhpo.cli reproduce "$@"
     ;;
 esac

@@ -25,7 +25,7 @@ def test_the_conda_environment_installs_what_run_all_installs():
     (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
     torch = Requirement(next(p for p in pip if p.startswith("torch")))
     assert f"torch{torch.specifier}" in (ROOT / "run_all.sh").read_text()
-    assert "-e .[dev,trl]" in pip
+    assert "-e .[baselines,dev,trl]" in pip
     python = next(d for d in environment["dependencies"] if str(d).startswith("python="))
     assert python in ("python=3.10", "python=3.11", "python=3.12")
 

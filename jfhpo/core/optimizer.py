@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
+from jfhpo.core.errors import UsageError
 from jfhpo.core.problem import Problem
 from jfhpo.core.trial import COST_UNITS, Config, Fidelity, Status, Trial, TrialResult
 
@@ -26,12 +27,19 @@ class Optimizer(ABC):
     """Whether the final run on the target may start from a shorter run of the same configuration there."""
 
     def __init__(self, problem: Problem, *, seed: int, settings: Any = None):
+        if reason := self.unsupported(problem):
+            raise UsageError(f"method={self.name} cannot run on problem={problem.name}: {reason}")
         self.problem = problem
         self.seed = seed
         self.settings = settings if settings is not None else self.Settings()
         self.pending: dict[int, Trial] = {}
         """Trials asked and not told."""
         self._asked = 0
+
+    @classmethod
+    def unsupported(cls, problem: Problem) -> str | None:
+        """Why this method cannot run on the problem and what to use instead; None where it can. Refused when built."""
+        return None
 
     # -- what the study calls ----------------------------------------------------------------------------------
 

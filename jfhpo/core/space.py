@@ -75,6 +75,8 @@ class SearchSpace:
         self.configspace.add([_parameter(name, spec) for name, spec in specs.items()])
         self.specs = {name: dict(spec) for name, spec in specs.items()}
         self.names: tuple[str, ...] = tuple(self.specs)
+        self.conditions: dict[str, tuple[str, tuple[Any, ...]]] = {}
+        """Hyperparameter -> (another, the values of that one with which it is active)."""
 
     def sample(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
         """`count` configurations drawn uniformly (log-uniformly on log ranges) from `rng`."""
