@@ -11,7 +11,6 @@ Not implemented: fidelities, costs, checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     import optuna
 
 RANDOM_ATTEMPTS = 10
-"""Draws from the space where EI is greatest at a configuration that was tried, before one is repeated."""
+"""Uniform draws where EI is greatest at a configuration that was tried, before one is repeated."""
 
 
 @dataclass
@@ -56,17 +55,19 @@ class GPEI(Optimizer):
             config = self.design[self._asked]
         else:
             pending = [trial.config for trial in self.pending.values()]
-            config = self.space.propose(self._samplers(), self.runs.told(), pending, self.settings.failures)
+            samplers = map(self._sampler, range(1 + RANDOM_ATTEMPTS))
+            config = self.space.propose(samplers, self.runs.told(), pending, self.settings.failures)
         return self.trial(config, self.problem.full)
 
-    def _samplers(self) -> Iterator[optuna.samplers.BaseSampler]:
-        """The GP once, since its optimum hardly depends on the seed; then uniform draws."""
+    def _sampler(self, attempt: int) -> optuna.samplers.BaseSampler:
+        """The GP once, as its optimum hardly depends on the seed; then uniform draws."""
         from optuna.samplers import GPSampler, RandomSampler
 
-        seeds = (seed_of(self.seed, self._asked, attempt) for attempt in range(1 + RANDOM_ATTEMPTS))
+        seed = seed_of(self.seed, self._asked, attempt)
+        if attempt > 0:
+            return RandomSampler(seed=seed)
         with quiet():
-            yield GPSampler(seed=next(seeds), n_startup_trials=self.settings.initial, warn_independent_sampling=False)
-        yield from (RandomSampler(seed=seed) for seed in seeds)
+            return GPSampler(n_startup_trials=self.settings.initial, warn_independent_sampling=False, seed=seed)
 
     def observe(self, result: TrialResult) -> None:
         self.runs.add(result)

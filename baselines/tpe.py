@@ -10,7 +10,6 @@ Not implemented: pruning. Every run is a full one, and each pending one counts a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     import optuna
 
 ATTEMPTS = 10
-"""Draws from the estimator, and then from the space, before a configuration is repeated."""
+"""Proposals of the estimator, and then uniform draws, before a configuration is repeated."""
 
 
 @dataclass
@@ -60,26 +59,26 @@ class TPE(Optimizer):
             config = dict(self.problem.recipe)
         else:
             pending = [trial.config for trial in self.pending.values()]
-            config = self.space.propose(self._samplers(), self.runs.told(), pending, self.settings.failures)
+            samplers = map(self._sampler, range(2 * ATTEMPTS))
+            config = self.space.propose(samplers, self.runs.told(), pending, self.settings.failures)
         self.first = self.first or config
         return self.trial(config, self.problem.full)
 
-    def _samplers(self) -> Iterator[optuna.samplers.BaseSampler]:
+    def _sampler(self, attempt: int) -> optuna.samplers.BaseSampler:
         from optuna.samplers import RandomSampler, TPESampler
 
-        s = self.settings
-        for attempt in range(ATTEMPTS):
-            with quiet():
-                yield TPESampler(
-                    n_startup_trials=s.initial,
-                    n_ei_candidates=s.candidates,
-                    multivariate=s.multivariate,
-                    group=s.multivariate,
-                    constant_liar=s.constant_liar,
-                    seed=seed_of(self.seed, self._asked, attempt),
-                )
-        for attempt in range(ATTEMPTS, 2 * ATTEMPTS):
-            yield RandomSampler(seed=seed_of(self.seed, self._asked, attempt))
+        s, seed = self.settings, seed_of(self.seed, self._asked, attempt)
+        if attempt >= ATTEMPTS:
+            return RandomSampler(seed=seed)
+        with quiet():
+            return TPESampler(
+                n_startup_trials=s.initial,
+                n_ei_candidates=s.candidates,
+                multivariate=s.multivariate,
+                group=s.multivariate,
+                constant_liar=s.constant_liar,
+                seed=seed,
+            )
 
     def observe(self, result: TrialResult) -> None:
         self.runs.add(result)
