@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import warnings
 from typing import Any
 
@@ -299,3 +300,12 @@ def test_seeds_differ_by_every_word_and_suit_numpy():
     assert len(set(seeds)) == 64
     assert all(0 <= seed < 2**32 for seed in seeds)
     assert seed_of(1, 2, 3) == seed_of(1, 2, 3)
+
+
+def test_a_study_of_200_results_is_made_in_a_fraction_of_a_second():
+    plain = SearchSpace(SPECS)
+    told = [(config, 0.01 * i) for i, config in enumerate(plain.sample(np.random.default_rng(0), 200))]
+    space = OptunaSpace(plain)
+    start = time.process_time()
+    space.propose([tpe()], told)
+    assert time.process_time() - start < 0.5  # about 0.07 s; the bound leaves room for slow machines
