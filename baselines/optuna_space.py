@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Told = Sequence[tuple[Config, float | None]]
 """Configurations with their scores, higher is better; None where the trial failed."""
 FAILURES = ("worst", "ignore")
-"""What a failed trial teaches: the worst score told (from the first score on), or nothing."""
+"""What a failed trial teaches: the worst score told, or nothing but not to try it again."""
+FAILURES_PER_SCORE = 9
 
 
 def seed_of(*words: int) -> int:
@@ -100,19 +101,23 @@ class OptunaSpace:
     ) -> optuna.Study:
         """A new study in memory that maximises: completed trials in the order of `told`, then running ones.
 
-        Failures count as the worst score told. While there is no score (or with ``ignore``) they are left out: of
-        failures alone a sampler would take the best for a good configuration.
+        A failure counts as just below the worst score told, or with ``ignore`` not at all. Samplers take the best for
+        good even if all are bad (TPE: one in ten), so that only the latest nine failures for each score are told, and
+        none before there is a score: a failure is then never among the good ones.
         """
         import optuna
         from optuna.trial import TrialState
 
         scores = [score for _, score in told if score is not None]
-        worst = min(scores) if scores and failures == "worst" else None
+        failed = [i for i, (_, score) in enumerate(told) if score is None]
+        counted = failed[max(0, len(failed) - FAILURES_PER_SCORE * len(scores)) :] if failures == "worst" else []
         with quiet():
             study = optuna.create_study(direction="maximize", sampler=sampler)
-        for config, score in told:
-            if (value := worst if score is None else score) is not None:
-                study.add_trial(self._trial(config, TrialState.COMPLETE, value))
+        for i, (config, score) in enumerate(told):
+            if score is not None:
+                study.add_trial(self._trial(config, TrialState.COMPLETE, score))
+            elif i in counted:
+                study.add_trial(self._trial(config, TrialState.COMPLETE, float(np.nextafter(min(scores), -np.inf))))
         for config in pending:
             study.add_trial(self._trial(config, TrialState.RUNNING))
         return study

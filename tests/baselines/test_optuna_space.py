@@ -241,19 +241,34 @@ def test_a_study_holds_what_was_told_in_its_order_and_then_what_is_pending():
     assert study.best_value == 0.4, "it maximises"
 
 
+JUST_BELOW = 0.19999999999999998  # the largest double below 0.2
+
+
 @pytest.mark.parametrize(
     ("scores", "failures", "values"),
     [
-        ([0.4, None, 0.2, None], "worst", [0.4, 0.2, 0.2, 0.2]),
-        ([0.4, None, 0.2, None], "ignore", [0.4, 0.2]),
+        ([None, 0.4, None, 0.2, None], "worst", [JUST_BELOW, 0.4, JUST_BELOW, 0.2, JUST_BELOW]),
+        ([None, 0.4, None, 0.2, None], "ignore", [0.4, 0.2]),
         ([None, None], "worst", []),
         ([None, None], "ignore", []),
+        ([0.2] + [None] * 12, "worst", [0.2] + [JUST_BELOW] * 9),
+        ([0.2, 0.4] + [None] * 12, "worst", [0.2, 0.4] + [JUST_BELOW] * 12),
     ],
 )
-def test_a_failure_is_told_as_the_worst_score_once_there_is_one(scores, failures, values):
+def test_a_failure_is_told_as_just_below_the_worst_score_once_there_is_one(scores, failures, values):
     space = OptunaSpace(SearchSpace(SPECS))
-    told = [(POINT | {"warmup": i}, score) for i, score in enumerate(scores)]
+    told = [(POINT | {"grad_clip": 1 + 0.1 * i}, score) for i, score in enumerate(scores)]
     assert [t.value for t in space.study(RandomSampler(seed=0), told, failures=failures).trials] == values
+
+
+@pytest.mark.parametrize("failed", [4, 30])
+def test_no_failure_is_among_what_tpe_takes_for_good(failed):
+    """One run scored, after failures far away: what is proposed lies about the one."""
+    plain = SearchSpace({"lr": SPECS["lr"]})
+    space = OptunaSpace(plain)
+    told = [({"lr": 1e-5 * 1.02**i}, None) for i in range(failed)] + [({"lr": 9e-3}, 0.1)]
+    proposed = [space.propose([tpe(seed)], told)["lr"] for seed in range(20)]
+    assert np.median(proposed) > 1e-3
 
 
 def test_equal_seeds_and_results_give_equal_proposals_and_touch_nothing_global():
