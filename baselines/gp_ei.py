@@ -47,7 +47,7 @@ class GPEI(Optimizer):
         check_counts(self.settings, initial=1)
         check_choices(self.settings, failures=FAILURES)
         self.design = problem.initial_design(np.random.default_rng(seed), self.settings.initial)
-        self.space = OptunaSpace(problem.space, inactive="default")
+        self.space = OptunaSpace(problem.space, inactive="filled")
         self.runs = FullRuns()
 
     def propose(self) -> Trial:
@@ -73,7 +73,5 @@ class GPEI(Optimizer):
         self.runs.add(result)
 
     def recommend(self) -> Config:
-        """The best validation score among completed runs; before there is one, the first configuration asked."""
-        if not self._asked:
-            return self.problem.recipe
-        return self.runs.best() or self.design[0]
+        """The best validation score among completed runs; before there is one, the recipe."""
+        return self.runs.best() or self.problem.recipe

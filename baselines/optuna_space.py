@@ -7,7 +7,7 @@ Ordinals are their index, an integer from 0 to k − 1: like `SearchSpace.encode
 spacing from the list. Inactive hyperparameters of a conditional space are left out (``absent``), which TPE understands
 if `group` is set: it then models each set of hyperparameters that are active together jointly (Optuna's multivariate
 sampler otherwise models only those that every trial has, and draws the others one by one). A sampler that needs all
-of them in each trial, such as a GP, sees inactive ones at ConfigSpace's default value (``default``), as SMAC does.
+of them in each trial, such as a GP, sees inactive ones at ConfigSpace's default value (``filled``), as in SMAC.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ Told = Sequence[tuple[Config, float | None]]
 FAILURES = ("worst", "ignore")
 """What a failed trial teaches: the worst score told, or nothing but not to try it again."""
 FAILURES_PER_SCORE = 9
+"""Failures that are told at most for each score."""
 
 
 def seed_of(*words: int) -> int:
@@ -61,7 +62,7 @@ class OptunaSpace:
         parents_first = sorted(space.names, key=self._depth)
         self.distributions = {name: _distribution(space.specs[name]) for name in parents_first}
         """Hyperparameter -> Optuna's distribution, parents before the hyperparameters that depend on them."""
-        filled = space.names if inactive == "default" else ()
+        filled = space.names if inactive == "filled" else ()
         self._inactive = {name: self._param(name, space.configspace[name].default_value) for name in filled}
 
     def _depth(self, name: str) -> int:

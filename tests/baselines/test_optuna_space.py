@@ -208,8 +208,8 @@ def test_a_group_is_modelled_from_the_trials_that_have_it():
     assert 2.5e-3 < np.median(kl) < 1e-2
 
 
-def test_with_defaults_every_trial_has_every_parameter_and_every_configuration_only_what_is_active():
-    space = OptunaSpace(conditional(), inactive="default")
+def test_filled_every_trial_has_every_parameter_and_every_configuration_only_what_is_active():
+    space = OptunaSpace(conditional(), inactive="filled")
     params = space.params({"use_kl": False, "lr": 1e-3})
     assert params == {
         "kl_horizon": 5,  # the middle
