@@ -148,16 +148,16 @@ class SearchSpace:
 
     def decode(self, code: Sequence[float]) -> dict[str, Any]:
         """The configuration of one row of `code`: what the row says of inactive hyperparameters is dropped."""
-        config = {}
-        for name, value in zip(self.names, code, strict=True):
-            spec = self.specs[name]
-            if spec["type"] == "categorical":
-                config[name] = spec["values"][round(float(value))]
-            elif spec["type"] == "ordinal":
-                config[name] = spec["values"][round(float(value) * (len(spec["values"]) - 1))]
-            else:
-                config[name] = self.configspace[name].to_value(float(np.clip(value, 0.0, 1.0)))
-        return self._plain(config)
+        return self._plain({name: self.decode_value(name, value) for name, value in zip(self.names, code, strict=True)})
+
+    def decode_value(self, name: str, code: float) -> Any:
+        """The value of one hyperparameter from its column of `code`."""
+        spec = self.specs[name]
+        if spec["type"] == "categorical":
+            return spec["values"][round(float(code))]
+        if spec["type"] == "ordinal":
+            return spec["values"][round(float(code) * (len(spec["values"]) - 1))]
+        return self._own(name, self.configspace[name].to_value(float(np.clip(code, 0.0, 1.0))))
 
     def allowed_codes(self) -> dict[int, list[float]]:
         """Column -> the values that `code` takes there, rising; columns that take any value in [0, 1] are left out."""
