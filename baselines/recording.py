@@ -37,8 +37,8 @@ class Recording(Optimizer):
         s = self.settings
         check_choices(s, lr_transfer=TRANSFERS)
         check_counts(s, configs=1)
-        self.design = problem.initial_design(np.random.default_rng(seed), s.configs)
-        self.waiting = deque(run for config in self.design for run in self._runs(config))
+        design = problem.initial_design(np.random.default_rng(seed), s.configs)
+        self.waiting = deque(run for config in design for run in self._runs(config))
         self.planned = len(self.waiting)
         self.best: tuple[float, Config] | None = None
 
@@ -66,5 +66,5 @@ class Recording(Optimizer):
             self.best = (result.score, result.trial.config)
 
     def recommend(self) -> Config:
-        """The best validation score on the target; before there is one, the first configuration of the design."""
-        return self.best[1] if self.best is not None else self.design[0]
+        """The best validation score on the target; before there is one, the recipe."""
+        return self.best[1] if self.best is not None else self.problem.recipe
