@@ -37,8 +37,8 @@ class Recording(Optimizer):
         s = self.settings
         check_choices(s, lr_transfer=TRANSFERS)
         check_counts(s, configs=1)
-        design = problem.initial_design(np.random.default_rng(seed), s.configs)
-        self.waiting = deque(run for config in design for run in self._runs(config))
+        self.design = problem.initial_design(np.random.default_rng(seed), s.configs)
+        self.waiting = deque(run for config in self.design for run in self._runs(config))
         self.planned = len(self.waiting)
         self.best: tuple[float, Config] | None = None
 
