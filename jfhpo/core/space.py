@@ -187,7 +187,7 @@ class SearchSpace:
         return float(self._coordinates(name, [value])[0])
 
     def _coordinates(self, name: str, values: Sequence[Any]) -> np.ndarray:
-        """Unit coordinates of numbers or of an ordinal's values; of a number outside [0, 1] where it is beyond its range
+        """Unit coordinates of numbers or of an ordinal's values; outside [0, 1] for a number beyond its range
         (a learning rate that was mapped to another model size may lie there)."""
         spec, parameter = self.specs[name], self.configspace[name]
         if spec["type"] == "ordinal":
