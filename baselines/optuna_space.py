@@ -38,12 +38,12 @@ def seed_of(*words: int) -> int:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna without a line for every new study and without its warnings that a sampler's option is experimental.
-    Both are settings of the whole process and are put back."""
+    """Optuna without a line for every new study, a warning for every search that has converged and one for every
+    option that is experimental. What is said is a setting of the whole process, and is put back."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.ERROR))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
