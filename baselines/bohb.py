@@ -4,7 +4,7 @@ Hyperband's brackets (`baselines.hyperband`), whose new configurations a kernel 
     to draw a configuration (Algorithm 2), D_b being the results at b steps:
         with probability ρ: at random
         b = the most steps with |D_b| ≥ N_min + 2; if there are none: at random
-        split D_b into the best N_l = max(N_min, q |D_b|) and the others (eqs. 2 and 3)
+        split D_b into the best N_l = max(N_min, q |D_b|) and the others (eq. 3)
         l(φ), g(φ) = kernel densities of the two
         return the one of N_s draws from l whose l(φ) / g(φ) is greatest
 
@@ -12,9 +12,9 @@ Hyperband's brackets (`baselines.hyperband`), whose new configurations a kernel 
 of Optuna's `TPESampler` (multivariate), fitted anew for each proposal. They differ from the paper's in this:
 
 - Bandwidths are 0.2 n^(−1 / (d + 4)) of a hyperparameter's range, at least 1 / min(100, n + 2) of it, where the paper
-  takes the normal reference rule from the data, at least 10⁻³ of the range. Draws from l are not widened by b_w = 3.
+  takes them from the data by Scott's rule, at least 10⁻³ of the range. Draws from l are not widened by b_w = 3.
 - Each density has one more kernel, as wide as the space and of one configuration's weight.
-- g is of the configurations that are not in l, where the paper takes the N_min worst ones if there are fewer.
+- g is of the configurations that are not in l, where the paper takes the N_min worst ones if those are fewer.
 - Of a conditional hyperparameter only configurations in which it is active count; the paper's code imputes the others.
 """
 
@@ -123,7 +123,7 @@ class BOHB(Optimizer):
         return max(enough, default=None)
 
     def good(self, steps: int) -> int:
-        """N_l = max(N_min, ⌊q |D_b|⌋) (eq. 2), but never more than completed: a failure is not a good result."""
+        """N_l = max(N_min, ⌊q |D_b|⌋) (eq. 3), but never more than completed: a failure is not a good result."""
         wanted = max(self.min_points, self.settings.top_percent * len(self.results_at[steps]) // 100)
         return min(wanted, self._completed(steps))
 

@@ -10,9 +10,9 @@
             T = the ⌊n_i / η⌋ best of T
     return the configuration with the best score at the most steps
 
-R is `problem.max_steps` in units of `min_steps`. Promoted configurations resume from their checkpoints
-(`checkpoint_reuse`), or are trained again from the base model. Not implemented: the paper's other resources (samples,
-features), and the infinite-horizon version, whose R grows.
+R is `problem.max_steps` in units of `min_steps`, the fewest worth judging by (section 3.5). Promoted configurations
+resume from their checkpoints (`checkpoint_reuse`), or are trained again from the base model. Not implemented: the
+paper's other resources (time, samples, features), bounds on n, and the infinite horizon of section 5, whose R grows.
 """
 
 from __future__ import annotations

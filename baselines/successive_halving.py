@@ -189,8 +189,9 @@ class Bracket:
 class Brackets:
     """Hyperband's outer loop: the brackets in turn, again and again.
 
-    While a bracket waits for its rung to be told, the next one begins, so that no worker is idle: the oldest bracket
-    that has something waiting goes first. The jobs are a function of the order in which results were told.
+    While a bracket waits for its rung to be told the next one begins, so that no worker is idle. Of what waits in the
+    open brackets the fewest steps go first, and of equal ones the oldest bracket's; a new bracket begins only when
+    nothing waits (Falkner et al. 2018, section 4.2). The jobs are a function of the order in which results were told.
     """
 
     def __init__(self, brackets: Sequence[Sequence[Rung]]):
@@ -200,11 +201,11 @@ class Brackets:
         """Pending trial -> its bracket."""
 
     def next_job(self) -> Job:
-        bracket = next((bracket for bracket in self.open if bracket.waiting), None)
-        if bracket is None:
-            bracket = Bracket(next(self.to_come))
-            self.open.append(bracket)
-        return bracket.start()
+        waiting = [bracket for bracket in self.open if bracket.waiting]
+        if not waiting:
+            waiting = [Bracket(next(self.to_come))]
+            self.open += waiting
+        return min(waiting, key=lambda bracket: bracket.rungs[bracket.i].steps).start()
 
     def started(self, trial_id: int, job: Job) -> None:
         self.of_trial[trial_id] = job.bracket

@@ -73,7 +73,7 @@ def test_the_configurations_depend_on_the_seed_alone():
     assert new(0, World(NINE))[1:] != new(1, World(NINE))[1:]
 
 
-def test_a_worker_that_would_wait_begins_the_next_bracket_and_promotions_go_before_that():
+def test_a_worker_that_would_wait_begins_the_next_bracket_and_promotions_go_before_its_rest():
     search, world = hyperband(), World(NINE)
     rung = [search.ask() for _ in range(9)]
     early = [search.ask() for _ in range(2)]

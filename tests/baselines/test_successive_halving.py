@@ -251,7 +251,7 @@ def test_a_bracket_of_which_nothing_completed_is_over():
     assert bracket.over
 
 
-def test_brackets_follow_each_other_again_and_again_and_the_oldest_goes_first():
+def test_brackets_follow_each_other_again_and_again_and_the_fewest_steps_go_first():
     brackets = Brackets([(Rung(2, 6), Rung(1, 24)), (Rung(1, 24),)])
     jobs = [brackets.next_job() for _ in range(4)]
     for trial_id, job in enumerate(jobs):
@@ -259,9 +259,18 @@ def test_brackets_follow_each_other_again_and_again_and_the_oldest_goes_first():
     assert [job.steps for job in jobs] == [6, 6, 24, 6], "the second bracket, and the first again, while rung 0 runs"
     brackets.observe(result(1, 0.2))
     brackets.observe(result(0, 0.1))
-    promoted = brackets.next_job()
+    short, promoted = brackets.next_job(), brackets.next_job()
+    assert (short.config, short.steps, short.bracket) == (None, 6, jobs[3].bracket)
     assert (promoted.config, promoted.steps, promoted.bracket) == ({"id": 1}, 24, jobs[0].bracket)
     brackets.started(4, promoted)
     brackets.observe(result(4, 0.3))
     brackets.observe(result(2, 0.3))
-    assert brackets.open == [jobs[3].bracket]
+    assert brackets.open == [jobs[3].bracket], "those that are over are gone"
+
+
+def test_of_equal_steps_the_oldest_bracket_goes_first():
+    brackets = Brackets([(Rung(1, 6), Rung(1, 12)), (Rung(2, 12),)])
+    brackets.started(0, brackets.next_job())
+    brackets.started(1, brackets.next_job())
+    brackets.observe(result(0, 0.1))
+    assert [brackets.next_job().config for _ in range(2)] == [{"id": 0}, None]
