@@ -4,7 +4,7 @@ logarithm, Ament et al. 2023, arXiv 2310.20708), on full runs of the target: JF-
 The GP has a Matérn-5/2 kernel with a length scale for each hyperparameter (categoricals: equal or not) and learned
 noise. EI is climbed by L-BFGS over numbers and by search along each list, from the best of 2048 points, 8 more and the
 incumbent. A pending configuration is believed to score what the best one did (the constant liar of Ginsbourger, Le
-Riche and Carraro 2010). This is Optuna's `GPSampler`; it searches integers and ordinals on their own values.
+Riche and Carraro 2010). This is Optuna's `GPSampler`.
 
 Not implemented: fidelities, costs, checkpoints.
 """
