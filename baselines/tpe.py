@@ -34,8 +34,8 @@ class TPESettings:
     candidates: int = 24
     """Draws from l(φ) for each proposal, as in Optuna and hyperopt."""
     multivariate: bool = False
-    """Joint kernels over all hyperparameters (Falkner et al. 2018; Watanabe 2023 advises them for long searches), as
-    against one estimator for each (Bergstra et al. 2011)."""
+    """Joint kernels over all hyperparameters (Falkner et al. 2018; Watanabe 2023 advises them), as against one
+    estimator for each (Bergstra et al. 2011), which is ahead in short searches here (``docs/deviations.md``)."""
     constant_liar: bool = True
     """Whether pending configurations count among the bad ones, so that parallel proposals keep apart."""
     failures: str = "worst"
