@@ -129,7 +129,7 @@ class SearchSpace:
                 kept = choices[1:] if len(choices) == 2 else choices
                 columns += [[float(v == choice) for v in values] for choice in kept]
             else:
-                columns.append([self._coordinate(name, v) for v in values])
+                columns.append(self._coordinates(name, values))
         return np.array(columns, dtype=np.float64).reshape(-1, len(configs)).T
 
     def code(self, configs: Sequence[Config]) -> np.ndarray:
@@ -184,20 +184,18 @@ class SearchSpace:
         return found
 
     def _coordinate(self, name: str, value: Any) -> float:
-        """Unit coordinate of a number or an ordinal's value."""
-        spec = self.specs[name]
-        if spec["type"] == "ordinal":
-            return list(spec["values"]).index(value) / max(len(spec["values"]) - 1, 1)
-        return self._unit(self.configspace[name], float(value))
+        return float(self._coordinates(name, [value])[0])
 
-    @staticmethod
-    def _unit(parameter: Any, value: float) -> float:
-        """Unit coordinate of a number; outside [0, 1] for one beyond its range (a learning rate that was mapped
-        to another model size may lie there)."""
-        low, high = float(parameter.lower), float(parameter.upper)
-        if parameter.log:
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        return (value - low) / (high - low)
+    def _coordinates(self, name: str, values: Sequence[Any]) -> np.ndarray:
+        """Unit coordinates of numbers or of an ordinal's values; outside [0, 1] for a number beyond its range
+        (a learning rate that was mapped to another model size may lie there)."""
+        spec, parameter = self.specs[name], self.configspace[name]
+        if spec["type"] == "ordinal":
+            place = {value: i / max(len(spec["values"]) - 1, 1) for i, value in enumerate(spec["values"])}
+            return np.array([place[value] for value in values])
+        scale = np.log if parameter.log else np.asarray
+        low, high = scale(float(parameter.lower)), scale(float(parameter.upper))
+        return (scale(np.array(values, dtype=np.float64)) - low) / (high - low)
 
     def validate(self, config: Config) -> dict[str, Any]:
         """The configuration with plain values; a `UsageError` names what is missing, unknown, inactive or out of
