@@ -4,7 +4,7 @@ logarithm, Ament et al. 2023, arXiv 2310.20708), on full runs of the target: JF-
 The GP has a Matérn-5/2 kernel with a length scale for each hyperparameter (categoricals: equal or not) and learned
 noise. EI is climbed by L-BFGS over numbers and by search along each list, from the best of 2048 points, 8 more and the
 incumbent. A pending configuration is believed to score what the best one did (the constant liar of Ginsbourger, Le
-Riche and Carraro 2010). This is Optuna's `GPSampler`; it searches integers and ordinals on their own values.
+Riche and Carraro 2010). This is Optuna's `GPSampler`.
 
 Not implemented: fidelities, costs, checkpoints.
 """
@@ -47,7 +47,7 @@ class GPEI(Optimizer):
         check_counts(self.settings, initial=1)
         check_choices(self.settings, failures=FAILURES)
         self.design = problem.initial_design(np.random.default_rng(seed), self.settings.initial)
-        self.space = OptunaSpace(problem.space, inactive="default")
+        self.space = OptunaSpace(problem.space, inactive="filled")
         self.runs = FullRuns()
 
     def propose(self) -> Trial:
@@ -73,7 +73,5 @@ class GPEI(Optimizer):
         self.runs.add(result)
 
     def recommend(self) -> Config:
-        """The best validation score among completed runs; before there is one, the first configuration asked."""
-        if not self._asked:
-            return self.problem.recipe
-        return self.runs.best() or self.design[0]
+        """The best validation score among completed runs; before there is one, the recipe."""
+        return self.runs.best() or self.problem.recipe

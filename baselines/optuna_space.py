@@ -7,7 +7,7 @@ Ordinals are their index, an integer from 0 to k − 1: like `SearchSpace.encode
 spacing from the list. Inactive hyperparameters of a conditional space are left out (``absent``), which TPE understands
 if `group` is set: it then models each set of hyperparameters that are active together jointly (Optuna's multivariate
 sampler otherwise models only those that every trial has, and draws the others one by one). A sampler that needs all
-of them in each trial, such as a GP, sees inactive ones at ConfigSpace's default value (``default``), as SMAC does.
+of them in each trial, such as a GP, sees inactive ones at the space's stand-ins for them (``filled``), as in SMAC.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ Told = Sequence[tuple[Config, float | None]]
 FAILURES = ("worst", "ignore")
 """What a failed trial teaches: the worst score told, or nothing but not to try it again."""
 FAILURES_PER_SCORE = 9
+"""Failures that are told at most for each score."""
 
 
 def seed_of(*words: int) -> int:
@@ -58,27 +59,15 @@ class OptunaSpace:
 
     def __init__(self, space: SearchSpace, inactive: str = "absent"):
         self.space = space
-        parents_first = sorted(space.names, key=self._depth)
-        self.distributions = {name: _distribution(space.specs[name]) for name in parents_first}
+        self.distributions = {name: _distribution(space.specs[name]) for name in space.parents_first}
         """Hyperparameter -> Optuna's distribution, parents before the hyperparameters that depend on them."""
-        filled = space.names if inactive == "default" else ()
-        self._inactive = {name: self._param(name, space.configspace[name].default_value) for name in filled}
-
-    def _depth(self, name: str) -> int:
-        condition = self.space.conditions.get(name)
-        return 0 if condition is None else 1 + self._depth(condition[0])
-
-    def _active(self, name: str, config: Config) -> bool:
-        """Whether a hyperparameter is active in a configuration that holds its parent if that is active itself."""
-        if name not in self.space.conditions:
-            return True
-        parent, values = self.space.conditions[name]
-        return parent in config and config[parent] in values
+        self._filled = inactive == "filled"
 
     def params(self, config: Config) -> dict[str, Any]:
         """The configuration as Optuna's parameters. A number beyond its range (a learning rate that was mapped to
         another model size may lie there) is the nearest end of it: Optuna refuses anything else."""
-        return self._inactive | {name: self._param(name, value) for name, value in config.items()}
+        whole = self.space.filled(config) if self._filled else config
+        return {name: self._param(name, value) for name, value in whole.items()}
 
     def _param(self, name: str, value: Any) -> Any:
         spec = self.space.specs[name]
@@ -91,7 +80,7 @@ class OptunaSpace:
     def _read(self, param: Callable[[str], Any]) -> dict[str, Any]:
         config: dict[str, Any] = {}
         for name in self.distributions:
-            if self._active(name, config):
+            if self.space.is_active(name, config):
                 spec = self.space.specs[name]
                 config[name] = spec["values"][param(name)] if spec["type"] == "ordinal" else _plain(spec, param(name))
         return {name: config[name] for name in self.space.names if name in config}

@@ -34,8 +34,8 @@ class TPESettings:
     candidates: int = 24
     """Draws from l(φ) for each proposal, as in Optuna and hyperopt."""
     multivariate: bool = False
-    """Joint kernels over all hyperparameters (Falkner et al. 2018; Watanabe 2023 advises them), as against one
-    estimator for each (Bergstra et al. 2011), which needs fewer runs to learn from."""
+    """Joint kernels over all hyperparameters (Falkner et al. 2018; Watanabe 2023 advises them for long searches), as
+    against one estimator for each (Bergstra et al. 2011)."""
     constant_liar: bool = True
     """Whether pending configurations count among the bad ones, so that parallel proposals keep apart."""
     failures: str = "worst"
@@ -52,16 +52,14 @@ class TPE(Optimizer):
         check_choices(self.settings, failures=FAILURES)
         self.space = OptunaSpace(problem.space)
         self.runs = FullRuns()
-        self.first: Config | None = None
 
     def propose(self) -> Trial:
-        if self.first is None and self.problem.recipe_first:
+        if not self._asked and self.problem.recipe_first:
             config = dict(self.problem.recipe)
         else:
             pending = [trial.config for trial in self.pending.values()]
             samplers = map(self._sampler, range(2 * ATTEMPTS))
             config = self.space.propose(samplers, self.runs.told(), pending, self.settings.failures)
-        self.first = self.first or config
         return self.trial(config, self.problem.full)
 
     def _sampler(self, attempt: int) -> optuna.samplers.BaseSampler:
@@ -84,5 +82,5 @@ class TPE(Optimizer):
         self.runs.add(result)
 
     def recommend(self) -> Config:
-        """The best validation score among completed runs; before there is one, the first configuration asked."""
-        return self.runs.best() or self.first or self.problem.recipe
+        """The best validation score among completed runs; before there is one, the recipe."""
+        return self.runs.best() or self.problem.recipe

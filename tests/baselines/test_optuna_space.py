@@ -32,21 +32,15 @@ POINT = {"lr": 1e-3, "grad_clip": 2.5, "warmup": 5, "rank": 8, "rollout_n": 16, 
 
 def conditional() -> SearchSpace:
     """Two levels of conditions, the deepest hyperparameter declared first."""
-    space = SearchSpace(
+    return SearchSpace(
         {
-            "kl_horizon": {"type": "integer", "low": 1, "high": 9},
-            "kl_loss_coef": {"type": "float", "low": 1e-3, "high": 1e-1, "log": True},
-            "kl_type": {"type": "categorical", "values": ["fixed", "adaptive"]},
+            "kl_horizon": {"type": "integer", "low": 1, "high": 9, "when": {"kl_type": "adaptive"}},
+            "kl_loss_coef": {"type": "float", "low": 1e-3, "high": 1e-1, "log": True, "when": {"use_kl": True}},
+            "kl_type": {"type": "categorical", "values": ["fixed", "adaptive"], "when": {"use_kl": True}},
             "use_kl": {"type": "categorical", "values": [False, True]},
             "lr": {"type": "float", "low": 1e-5, "high": 1e-2, "log": True},
         }
     )
-    space.conditions = {
-        "kl_horizon": ("kl_type", ("adaptive",)),
-        "kl_type": ("use_kl", (True,)),
-        "kl_loss_coef": ("use_kl", (True,)),
-    }
-    return space
 
 
 ACTIVE = {
@@ -208,8 +202,8 @@ def test_a_group_is_modelled_from_the_trials_that_have_it():
     assert 2.5e-3 < np.median(kl) < 1e-2
 
 
-def test_with_defaults_every_trial_has_every_parameter_and_every_configuration_only_what_is_active():
-    space = OptunaSpace(conditional(), inactive="default")
+def test_filled_every_trial_has_every_parameter_and_every_configuration_only_what_is_active():
+    space = OptunaSpace(conditional(), inactive="filled")
     params = space.params({"use_kl": False, "lr": 1e-3})
     assert params == {
         "kl_horizon": 5,  # the middle

@@ -145,13 +145,11 @@ def test_the_best_completed_run_is_recommended(method):
 
 
 @both
-def test_before_a_run_completed_the_first_configuration_asked_is_recommended(method):
+def test_before_a_run_completed_the_recipe_is_recommended(method):
     optimizer, world = make(method, problem(recipe_first=False)), World()
-    assert optimizer.recommend() == problem().recipe
-    first = optimizer.ask()
-    optimizer.tell(scored(world, first, None, Status.FAILED))
-    optimizer.ask()
-    assert optimizer.recommend() == first.config
+    for score, status in ((None, Status.FAILED), (0.9, Status.CUT), (0.9, Status.EARLY_STOPPED)):
+        optimizer.tell(scored(world, optimizer.ask(), score, status))
+        assert optimizer.recommend() == problem().recipe
 
 
 @both
