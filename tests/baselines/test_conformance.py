@@ -14,6 +14,7 @@ import torch
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.optimizer import Optimizer
+from jfhpo.core.seeds import training_seed
 from jfhpo.core.trial import Cost, Fidelity, Status, Trial, TrialResult
 from jfhpo.dynamics.early_stopping import PRESETS
 from jfhpo.study.methods import method, methods
@@ -58,7 +59,7 @@ def test_trials_are_numbered_from_zero_and_lie_within_the_problem(name):
         optimizer.problem.check_fidelity(trial.fidelity)
         assert 0 <= trial.resume_from < trial.fidelity.steps
         assert set(trial.config) == set(optimizer.problem.space.names)
-    assert {t.seed for t in trials} == {0}, "one seed for every configuration: the same prompts and draws"
+    assert {t.seed for t in trials} == {training_seed(0)}, "the same prompts and draws for every configuration"
 
 
 def test_the_same_seed_and_results_give_the_same_trials_whatever_the_global_random_state(name):
