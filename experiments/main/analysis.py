@@ -192,16 +192,20 @@ def anytime(records: Records, problem: str) -> pd.DataFrame:
     failures = part.trials[part.trials["status"] == Status.FAILED]
     failed = set(zip(failures["method"], failures["seed"], failures["trial"], strict=True))
     targets = part.studies.set_index(["method", "seed"])["target"]
+    validated = part.steps[part.steps["val_accuracy"].notna()]
+    counts = [
+        step.model == targets[step.method, step.seed] and (step.method, step.seed, step.trial) not in failed
+        for step in validated.itertuples()
+    ]
+    ends = part.steps.groupby(["method", "seed"])[spent].max()
     rows = []
-    for (method, seed), steps in part.steps.groupby(["method", "seed"], sort=False):
+    for (method, seed), steps in validated[counts].groupby(["method", "seed"], sort=False):
         best = -math.inf
-        for step in steps.sort_values(spent, kind="stable").itertuples():
-            counts = step.model == targets[method, seed] and (method, seed, step.trial) not in failed
-            if counts and pd.notna(step.val_accuracy) and step.val_accuracy > best:
-                best = float(step.val_accuracy)
-                rows.append({"method": method, "seed": seed, "spent": getattr(step, spent), "best": best})
-        if best > -math.inf:
-            rows.append({"method": method, "seed": seed, "spent": steps[spent].max(), "best": best})
+        for at, value in steps.sort_values(spent, kind="stable")[[spent, "val_accuracy"]].to_numpy(dtype=float):
+            if value > best:
+                best = value
+                rows.append({"method": method, "seed": seed, "spent": at, "best": best})
+        rows.append({"method": method, "seed": seed, "spent": ends[method, seed], "best": best})
     return pd.DataFrame(rows, columns=["method", "seed", "spent", "best"])
 
 

@@ -26,7 +26,7 @@ from experiments.statistics.intervals import (
 
 BLOCK = ["problem", "seed"]
 ALPHA = 1 - LEVEL
-EXACT_UP_TO = 13
+EXACT_UP_TO = 16
 """Pairs up to which all 2ⁿ sign patterns are tried; beyond, as many random ones as `RESAMPLES`."""
 
 
@@ -56,9 +56,9 @@ def complete(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.dropna(axis="columns", how="all").dropna(axis="index", how="any")
 
 
-def by_problem(values: pd.Series) -> list[np.ndarray]:
-    """The values of each problem's blocks, in the order of the problems."""
-    return [finite(group) for _, group in values.groupby(level="problem", sort=False)]
+def by_problem(scores: pd.DataFrame) -> list[np.ndarray]:
+    """The rows of each problem, in the order of the problems: arrays of shape (its blocks, methods)."""
+    return [finite(group) for _, group in scores.groupby(level="problem", sort=False)]
 
 
 # ---- win rates -------------------------------------------------------------------------------------------------
@@ -82,26 +82,31 @@ def win_rates(scores: pd.DataFrame) -> pd.DataFrame:
 # ---- paired tests ----------------------------------------------------------------------------------------------
 
 
-def permutation_p(differences: np.ndarray) -> float:
-    """Two-sided p of the paired permutation test (Fisher 1935): how often a mean difference at least so far from zero
-    comes about when each difference's sign is a coin's. Exact up to `EXACT_UP_TO` pairs, and equal pairs (two methods
-    that recommend the same) need no special rule. NaN below two pairs; 1 where no pair differs."""
+def permutation_p(differences: np.ndarray) -> np.ndarray:
+    """Two-sided p of the paired permutation test (Fisher 1935), of each column of differences (pairs, comparisons): how
+    often a mean at least so far from zero comes about when each difference's sign is a coin's.
+
+    Exact up to `EXACT_UP_TO` pairs, beyond from random patterns, the one seen being one more. Equal pairs (two methods
+    that recommend the same) need no special rule. NaN below two pairs.
+    """
     values = finite(differences)
-    if len(values) < 2:
-        return math.nan
-    if np.abs(values).max() <= EQUAL:
-        return 1.0
-    found = stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", vectorized=True, rng=np.random.default_rng(0),
-        n_resamples=2**EXACT_UP_TO if len(values) <= EXACT_UP_TO else RESAMPLES,
-    )  # fmt: skip
-    return min(float(found.pvalue), 1.0)
+    pairs = len(values)
+    if pairs < 2:
+        return np.full(values.shape[1:], math.nan)
+    exact = pairs <= EXACT_UP_TO
+    if exact:
+        drawn = (np.arange(2**pairs)[:, None] >> np.arange(pairs)) & 1
+    else:
+        drawn = np.random.default_rng(0).integers(2, size=(RESAMPLES, pairs))
+    means = (2.0 * drawn - 1) @ values / pairs
+    as_far = (np.abs(means) >= np.abs(values.mean(axis=0)) - EQUAL).sum(axis=0)
+    return as_far / 2**pairs if exact else (as_far + 1) / (RESAMPLES + 1)
 
 
-def least_p(blocks: int) -> float:
-    """The smallest p that `permutation_p` can give: both sign patterns that are all alike, of 2ⁿ. With five seeds it is
-    0.0625: nothing can be significant at 5 %."""
-    return 2.0 / 2**blocks if blocks <= EXACT_UP_TO else 2.0 / (RESAMPLES + 1)
+def least_p(pairs: int) -> float:
+    """The smallest p that `permutation_p` can give. Of n pairs it is 2/2ⁿ, those patterns whose signs are all alike:
+    with five seeds 0.0625, so that nothing can be significant at 5 %."""
+    return 2.0 / 2**pairs if pairs <= EXACT_UP_TO else 1.0 / (RESAMPLES + 1)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
@@ -112,26 +117,32 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def pairwise(scores: pd.DataFrame) -> pd.DataFrame:
-    """A row per pair of methods: ``a``, ``b``, ``blocks``, ``difference`` (mean over problems of the mean of a less b)
-    with its paired bootstrap interval ``low``, ``high``, ``p`` (`permutation_p` over blocks), ``p_holm`` over all
-    pairs, and ``better``: the method that is significantly ahead, or an empty string."""
-    rows = []
-    for a, b in combinations(scores.columns, 2):
-        difference = scores[a] - scores[b]
-        strata = by_problem(difference)
-        low, high = difference_interval(strata) if strata else NO_INTERVAL
-        # Every problem counts the same, in the test as in the mean, where some have fewer seeds than others.
-        weighted = [s * len(difference) / (len(strata) * len(s)) for s in strata]
-        values = np.concatenate(weighted) if strata else np.empty(0)
-        mean = float(values.mean()) if strata else math.nan
-        row = {"a": a, "b": b, "blocks": len(values), "difference": mean, "low": low, "high": high}
-        rows.append(row | {"p": permutation_p(values)})
-    columns = ["a", "b", "blocks", "difference", "low", "high", "p"]
-    found = pd.DataFrame(rows, columns=columns)
+    """A row per pair of methods: ``a``, ``b``, ``blocks``, ``difference`` (mean over problems of the mean of a less b),
+    ``p`` (`permutation_p` over blocks), ``p_holm`` over all pairs, and ``better``: the method that is significantly
+    ahead, or an empty string."""
+    pairs = list(combinations(range(len(scores.columns)), 2))
+    first, second = (np.array([pair[i] for pair in pairs], dtype=int) for i in (0, 1))
+    strata = by_problem(scores)
+    # Every problem counts the same, in the test as in the mean, where some have fewer seeds than others.
+    weighted = [s * len(scores) / (len(strata) * len(s)) for s in strata] or [np.empty((0, len(scores.columns)))]
+    values = np.concatenate(weighted)
+    differences = values[:, first] - values[:, second]
+    found = pd.DataFrame({"a": scores.columns[first], "b": scores.columns[second], "blocks": len(scores)})
+    found["difference"] = differences.mean(axis=0) if len(scores) else math.nan
+    found["p"] = permutation_p(differences)
     found["p_holm"] = holm(found["p"]) if found["p"].notna().all() else math.nan
-    sure = found["p_holm"] < ALPHA
-    found["better"] = np.where(sure, np.where(found["difference"] > 0, found["a"], found["b"]), "")
+    ahead = np.where(found["difference"] > 0, found["a"], found["b"])
+    found["better"] = np.where(found["p_holm"] < ALPHA, ahead, "")
     return found
+
+
+def with_intervals(pairs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """`pairwise` with the paired bootstrap interval of every difference, ``low`` and ``high``."""
+    strata = [pd.DataFrame(s, columns=scores.columns) for s in by_problem(scores)]
+    ends = [
+        difference_interval([s[r.a] - s[r.b] for s in strata]) if strata else NO_INTERVAL for r in pairs.itertuples()
+    ]
+    return pairs.assign(low=[low for low, _ in ends], high=[high for _, high in ends])
 
 
 def bold(scores: pd.DataFrame, pairs: pd.DataFrame) -> set[str]:

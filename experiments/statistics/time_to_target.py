@@ -9,6 +9,7 @@ known to be above something.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from itertools import permutations
@@ -80,13 +81,17 @@ def _interval(zeros: Sequence[np.ndarray], bounds: Sequence[np.ndarray]) -> tupl
     """Both medians resampled together, of logarithms: the lower end of the one, the upper end of the other."""
     if min(map(len, zeros)) < 2:
         return NO_INTERVAL
-    rng = np.random.default_rng(0)
-    drawn = [rng.integers(len(values), size=(RESAMPLES, len(values))) for values in zeros]
-    least, most = (
-        np.median(np.concatenate([v[i] for v, i in zip(strata, drawn, strict=True)], axis=1), axis=1)
-        for strata in (zeros, bounds)
-    )
+    drawn = _drawn(tuple(map(len, zeros)))
+    least, most = (np.median(np.concatenate(strata)[drawn], axis=1) for strata in (zeros, bounds))
     # Not interpolated: between a ratio and minus infinity there is nothing.
     low = np.percentile(least, 50 * (1 - LEVEL), method="lower")
     high = np.percentile(most, 50 * (1 + LEVEL), method="higher")
     return math.exp(low), math.exp(high)
+
+
+@functools.cache
+def _drawn(sizes: tuple[int, ...]) -> np.ndarray:
+    """Positions drawn with replacement within strata of these sizes that stand one after another."""
+    rng, starts = np.random.default_rng(0), np.cumsum((0, *sizes))
+    parts = [start + rng.integers(size, size=(RESAMPLES, size)) for start, size in zip(starts, sizes, strict=False)]
+    return np.concatenate(parts, axis=1)

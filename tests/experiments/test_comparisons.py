@@ -10,7 +10,16 @@ import pytest
 from scipy import stats
 
 from experiments.statistics import comparisons
-from experiments.statistics.comparisons import bold, complete, pairwise, permutation_p, ranks, score_table, win_rates
+from experiments.statistics.comparisons import (
+    bold,
+    complete,
+    pairwise,
+    permutation_p,
+    ranks,
+    score_table,
+    win_rates,
+    with_intervals,
+)
 from experiments.statistics.time_to_target import ratios, summary
 
 NAN = math.nan
@@ -95,6 +104,12 @@ def test_equal_pairs_need_no_special_rule():
     assert math.isnan(permutation_p(np.array([0.1])))
 
 
+def test_the_permutation_test_is_scipys():
+    differences = np.random.default_rng(2).normal(0.3, 1.0, (9, 4))
+    expected = [stats.permutation_test((d,), np.mean, permutation_type="samples").pvalue for d in differences.T]
+    assert permutation_p(differences) == pytest.approx(expected)
+
+
 def test_many_pairs_are_sampled_with_a_fixed_seed_and_agree_with_the_normal_limit():
     differences = np.random.default_rng(1).normal(0.2, 1.0, 60)
     p = permutation_p(differences)
@@ -122,16 +137,24 @@ def test_a_difference_is_corrected_for_the_number_of_pairs():
     assert few["better"].tolist() == ["", "", ""], "five seeds cannot be significant"
 
 
+def test_the_interval_of_a_difference_is_paired_by_seed():
+    scores = table({"x": [0.9, 0.5, 0.1, 0.3], "y": [0.8, 0.4, 0.0, 0.1]})
+    found = with_intervals(pairwise(scores), scores).iloc[0]
+    assert found["difference"] == pytest.approx(0.125)
+    assert 0.09 < found["low"] < found["high"] < 0.21, "the seeds' own spread is in no difference"
+
+
 def test_every_problem_counts_the_same_in_a_difference():
     scores = table({"x": [1.0, 1.0, 0.0, 0.0], "y": [0.0] * 4}, problems=2).iloc[:3]
-    found = pairwise(scores).iloc[0]
+    found = with_intervals(pairwise(scores), scores).iloc[0]
     assert found["difference"] == pytest.approx(0.5)
     assert math.isnan(found["low"]), "one problem has one seed"
     assert found["p"] == pytest.approx(2 / 4)
 
 
 def test_one_seed_tests_nothing():
-    frame = pairwise(table({"x": [0.9], "y": [0.1], "z": [0.5]}))
+    one = table({"x": [0.9], "y": [0.1], "z": [0.5]})
+    frame = with_intervals(pairwise(one), one)
     assert frame[["low", "high", "p", "p_holm"]].isna().all().all()
     assert set(frame["better"]) == {""}
 
