@@ -53,7 +53,8 @@ def _named(rows: pd.DataFrame) -> str:
 def complete(scores: pd.DataFrame) -> pd.DataFrame:
     """The part of an unfinished benchmark that can be compared: methods with any score, and the blocks in which all of
     these have one. What a caller leaves out so, it has to say."""
-    return scores.dropna(axis="columns", how="all").dropna(axis="index", how="any")
+    begun = scores.dropna(axis="columns", how="all")
+    return begun.dropna(axis="index", how="any") if len(begun.columns) else begun.iloc[:0]
 
 
 def by_problem(scores: pd.DataFrame) -> list[np.ndarray]:

@@ -71,6 +71,7 @@ def test_what_is_complete_leaves_out_methods_without_a_score_and_blocks_with_a_g
     found = complete(table({"x": [0.1, 0.2, 0.3], "y": [0.2, NAN, 0.3], "z": [NAN, NAN, NAN]}))
     assert list(found.columns) == ["x", "y"]
     assert list(found.index) == [("p0", 0), ("p0", 2)]
+    assert complete(table({"x": [NAN], "y": [NAN]})).shape == (0, 0)
 
 
 # ---- win rates
