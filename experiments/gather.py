@@ -23,7 +23,7 @@ from jfhpo.study.records import read_records
 KEYS = ["problem", "method", "seed"]
 """What names a study within an experiment."""
 METHOD_ORDER = (
-    "recipe", "random_search", "successive_halving", "hyperband", "asha", "bohb", "tpe", "gp_ei", "smac", "nomad",
+    "recipe", "random_search", "hyperband", "asha", "bohb", "tpe", "gp_ei", "smac", "nomad",
     "jfhpo_paper", "jfhpo",
     "no_proxy", "no_checkpoint_reuse", "no_early_stopping", "no_lr_mapping",
 )  # fmt: skip

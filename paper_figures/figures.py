@@ -36,7 +36,6 @@ COLOURS = {
     "nomad": "#56B4E9",
     "jfhpo_paper": "#882255",
     # The other searches and the variants of jfhpo share colours: they never stand in one figure.
-    "successive_halving": "#999933",
     "asha": "#44AA99",
     "gp_ei": "#AA4499",
     "smac": "#332288",
