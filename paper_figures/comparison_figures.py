@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from scipy.optimize import isotonic_regression
 
 from experiments.benchmark import analysis
 from experiments.gather import Records
@@ -36,8 +37,8 @@ WINS = (
     "Share of blocks (problem, seed) in which the row's test mean@k is above the column's, in %, a tie counting half."
 )
 DASHES = ((), (4, 1.2), (1.2, 1.2), (5, 1.2, 1.2, 1.2))
-OURS = 1.8, 1.0
-"""Line widths of our methods and of the others."""
+OURS, OTHERS = (1.8, 0.18, 3), (1.0, 0.07, 2)
+"""Line width, opacity of the band and layer of our methods, and of the others."""
 
 
 def dashes(methods: Sequence[str]) -> dict[str, tuple[float, ...]]:
@@ -57,12 +58,12 @@ def anytime(records: Records, curves: pd.DataFrame) -> Figure:
             found = analysis.bands(records, problem, curves)
             ends = {}
             for method, curve in found.groupby("method", sort=False):
-                width = OURS[0] if method in analysis.OURS else OURS[1]
-                style = {"color": palette[method], "lw": width, "dashes": patterns[method]}
-                axes.plot(curve["spent"], curve["value"], drawstyle="steps-post", **style)
-                axes.fill_between(
-                    curve["spent"], curve["low"], curve["high"], step="post", color=palette[method], alpha=0.10, lw=0
+                width, shade, layer = OURS if method in analysis.OURS else OTHERS
+                look = {"color": palette[method], "zorder": layer}
+                axes.plot(
+                    curve["spent"], curve["value"], drawstyle="steps-post", lw=width, dashes=patterns[method], **look
                 )
+                axes.fill_between(curve["spent"], curve["low"], curve["high"], step="post", alpha=shade, lw=0, **look)
                 ends[method] = float(curve["value"].iloc[-1])
             axes.set_title(heads.get(problem, problem), loc="left", fontweight="bold")
             axes.set_ylabel("best validation (%)")
@@ -87,12 +88,12 @@ def _end_labels(axes: Axes, ends: dict[str, float], palette: dict[str, str]) -> 
 
 
 def spread(wanted: np.ndarray, gap: float) -> np.ndarray:
-    """Rising positions at least `gap` apart and, in the sense of least squares, nearest to the `wanted` ones: runs of
-    labels that would overlap are centred on their mean (isotonic regression of what is wanted less the gaps)."""
-    from scipy.optimize import isotonic_regression
-
-    steps = gap * np.arange(len(wanted))
-    return isotonic_regression(wanted - steps).x + steps if len(wanted) else wanted
+    """Rising positions within 0 to 1, at least `gap` apart (or as far as they fit), nearest by least squares to the
+    `wanted` ones: an isotonic regression of what is wanted less the gaps."""
+    if len(wanted) < 2:
+        return np.clip(wanted, 0.0, 1.0)
+    steps = min(gap, 1 / (len(wanted) - 1)) * np.arange(len(wanted))
+    return np.clip(isotonic_regression(wanted - steps).x, 0.0, 1.0 - steps[-1]) + steps
 
 
 def critical_difference(scores: pd.DataFrame) -> Figure:
@@ -114,6 +115,8 @@ def critical_difference(scores: pd.DataFrame) -> Figure:
         axes.plot([1, 1 + cd], [1.6, 1.6], color="black", lw=1.2, marker="|", ms=5, clip_on=False)
         axes.text(1 + cd / 2, 1.8, f"CD = {cd:.2f}", ha="center", va="bottom", fontsize=7)
         axes.set_xlim(0.8, len(mean) + 0.2)
+        axes.set_xticks(range(1, len(mean) + 1))
+        axes.spines["top"].set_visible(True)
         axes.set_title(f"mean rank over {len(scores)} blocks (1 is best)", loc="right", pad=14)
     return figure
 

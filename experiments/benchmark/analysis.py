@@ -8,11 +8,12 @@ compares methods with each other uses the blocks (problem, seed) in which every 
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
-from experiments.gather import FINISHED, UNTESTED, Records, command, method_rank
+from experiments.gather import FINISHED, MISSING, UNTESTED, Records, command, method_rank
 from experiments.main import analysis as main
 from experiments.statistics import comparisons, time_to_target
 from experiments.statistics.intervals import (
@@ -95,27 +96,33 @@ def _bold(compared: pd.DataFrame) -> set[str]:
 
 
 def missing(records: Records) -> pd.DataFrame:
-    """What is not there: problem, method, seeds (text) and ``message``, which ends in the one command that makes them.
-    Studies whose final training left nothing to test have a row each: something has to be deleted first."""
-    gaps = main.gaps(records)
+    """What is not there: problem, method, ``runs`` (how many), seeds (text) and ``message``, which ends in the one
+    command that makes them. A method of one problem is expected on all. Studies whose final training left nothing to
+    test have a row each: something has to be deleted first."""
+    gaps, studies = main.gaps(records), records.studies
     untested = gaps["state"] == UNTESTED
-    rows = [{"problem": g.problem, "method": g.method, "seeds": str(g.seed), "message": g.message}
-            for g in gaps[untested].itertuples()]  # fmt: skip
-    several = len(records.problems()) > 1
-    for (problem, method), group in gaps[~untested].groupby(["problem", "method"], sort=False):
-        seeds = ",".join(str(s) for s in sorted(group["seed"]))
-        first = {"problem": problem, "method": method, "scale": _scale(records)}
-        if len(group) == 1:
-            first["seed"] = seeds
-        what = " and ".join(f"{n} {state}" for state, n in group["state"].value_counts().items())
-        message = f"{what}: {command(first, records.experiment, with_problem=several)}"
-        rows.append({"problem": problem, "method": method, "seeds": seeds, "message": message})
-    return pd.DataFrame(rows, columns=["problem", "method", "seeds", "message"])
+    rows = [(g.problem, g.method, 1, str(g.seed), g.message) for g in gaps[untested].itertuples()]
+    grouped = dict(list(gaps[~untested].groupby(["problem", "method"])))
+    begun = set(zip(studies["problem"], studies["method"], strict=True))
+    for problem, method in product(records.problems(), scores(records).columns):
+        states = {MISSING: sorted(studies.loc[studies["problem"] == problem, "seed"].unique())}
+        if (problem, method) in begun:
+            group = grouped.get((problem, method), gaps[:0])
+            states = {state: sorted(some["seed"]) for state, some in group.groupby("state", sort=False)}
+        seeds = sorted(seed for some in states.values() for seed in some)
+        if seeds:
+            what = " and ".join(f"{len(some)} {state}" for state, some in states.items())
+            said = ",".join(map(str, seeds))
+            message = f"{what}: {_command(records, problem, method, said if len(seeds) == 1 else None)}"
+            rows.append((problem, method, len(seeds), said, message))
+    return pd.DataFrame(rows, columns=["problem", "method", "runs", "seeds", "message"])
 
 
-def _scale(records: Records) -> str | None:
-    known = records.studies["scale"].dropna()
-    return str(known.iloc[0]) if len(known) else None
+def _command(records: Records, problem: str, method: str, seed: str | None) -> str:
+    scales = records.studies["scale"].dropna()
+    study = {"problem": problem, "method": method, "scale": scales.iloc[0] if len(scales) else None}
+    one = {} if seed is None else {"seed": seed}
+    return command(study | one, records.experiment, with_problem=len(records.problems()) > 1)
 
 
 # ---- time --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pandas as pd
 
 from experiments.benchmark import analysis
 from experiments.benchmark.analysis import OURS
-from experiments.gather import Records, method_rank
+from experiments.gather import FINISHED, Records, method_rank
 from experiments.statistics import comparisons
 from experiments.statistics.comparisons import ALPHA
 from experiments.statistics.intervals import RESAMPLES
@@ -32,7 +32,7 @@ def page(records: Records) -> Page:
     if len(compared.columns) > 1 and len(compared):
         drawings.append(Drawing("win_rates", drawn.win_rates(comparisons.win_rates(compared)), drawn.WINS))
     return Page(
-        lead=lead(records, compared, pairs),
+        lead=lead(records, compared, pairs, gaps),
         tables=(
             (accuracy(records, compared, gaps), published_accuracy()),
             (time_to_target(records, times, gaps), all_times(times)),
@@ -47,7 +47,7 @@ def page(records: Records) -> Page:
 # ---- sentences -----------------------------------------------------------------------------------------------
 
 
-def lead(records: Records, compared: pd.DataFrame, pairs: pd.DataFrame) -> tuple[str, ...]:
+def lead(records: Records, compared: pd.DataFrame, pairs: pd.DataFrame, gaps: pd.DataFrame) -> tuple[str, ...]:
     """Who is ahead on average, who is significantly behind, and what the number of runs allows to say."""
     methods, n = len(compared.columns), len(compared)
     if n == 0:
@@ -75,10 +75,10 @@ def lead(records: Records, compared: pd.DataFrame, pairs: pd.DataFrame) -> tuple
         said.append(
             f"Friedman's test: χ² = {statistic:.1f}, p = {_p(p)}: {verdict}. Critical difference: {cd:.2f} ranks."
         )
-    gaps = int((records.studies["state"] != "finished").sum())
-    if gaps:
-        total = len(records.studies)
-        said.append(f"{gaps} of {total} runs are missing (see the tables), so all of this may change.")
+    if len(gaps):
+        left = int(gaps["runs"].sum())
+        total = left + int((records.studies["state"] == FINISHED).sum())
+        said.append(f"{left} of {total} runs are missing (see the tables), so all of this may change.")
     return tuple(said)
 
 

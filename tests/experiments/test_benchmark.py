@@ -121,6 +121,15 @@ def test_what_is_missing_is_named_with_one_command_a_method_and_problem(with_gap
     )
 
 
+def test_a_method_of_one_problem_is_missed_on_the_others(tmp_path):
+    benchmark(tmp_path, ("recipe",), ["a-l", "b-l"], [0, 3])
+    study(tmp_path, "jfhpo", "a-l", 0, 0.8)
+    study(tmp_path, "jfhpo", "a-l", 3, 0.8)
+    (row,) = analysis.missing(read(tmp_path)).to_dict("records")
+    assert (row["problem"], row["method"], row["runs"], row["seeds"]) == ("b-l", "jfhpo", 2, "0,3")
+    assert row["message"] == "2 missing: ./run_all.sh full experiment=benchmark problem=b-l method=jfhpo"
+
+
 def test_a_command_names_the_only_problem_where_it_is_not_the_usual_one(tmp_path):
     study(tmp_path, "recipe", "a-l", 0, 0.5)
     study(tmp_path, "recipe", "a-l", 1, 0.5)

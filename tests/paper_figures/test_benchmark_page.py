@@ -150,6 +150,8 @@ def test_labels_are_spread_as_little_as_need_be():
     assert comparison_figures.spread(np.array([0.5, 0.5]), 0.2).tolist() == pytest.approx([0.4, 0.6])
     found = comparison_figures.spread(np.array([0.2, 0.3, 0.31, 0.32]), 0.1)
     assert (np.diff(found) >= 0.1 - 1e-12).all()
+    assert comparison_figures.spread(np.array([0.97, 0.98, 0.99]), 0.1).tolist() == pytest.approx([0.8, 0.9, 1.0])
+    assert comparison_figures.spread(np.full(5, 0.5), 0.4).tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     assert comparison_figures.spread(np.array([]), 0.1).size == 0
 
 
