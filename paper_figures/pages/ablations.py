@@ -9,6 +9,7 @@ import pandas as pd
 from experiments.ablations import analysis
 from experiments.ablations.analysis import ABLATIONS, FULL, MAIN_ROWS, REFERENCE, WORST_ALLOWED
 from experiments.gather import Records
+from experiments.main.analysis import scores
 from paper_figures import figures, published
 from paper_figures.forest import CAPTION, INTERVAL, forest
 from paper_figures.formats import NOT_KNOWN, Column, Table, percent
@@ -210,7 +211,7 @@ def against_random_search(records: Records, frame: pd.DataFrame) -> Table:
 
 def by_seed(records: Records) -> Table:
     """What the means are made of: every seed's test accuracy."""
-    tables = {p: analysis.scores(records, p) for p in records.problems()}
+    tables = {p: scores(records, p) for p in records.problems()}
     methods, several = figures.methods_of(records), len(tables) > 1
     rows = tuple(
         (f"{problem}: {seed}" if several else str(seed), *(number(100 * values.get(m, math.nan)) for m in methods))

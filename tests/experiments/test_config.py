@@ -221,7 +221,8 @@ def test_every_experiment_runs_known_methods_on_known_problems_at_known_scales()
             assert scale in groups()["scale"]
             for label in sweep.methods:
                 build_problem(load([f"scale={scale}", *sweep.words(label)]))
-            assert set(sweep.problems) <= set(groups()["problem"])
+            for problem in sweep.problems:
+                assert load([f"scale={scale}", *sweep.problem_words(problem)]).problem.name == problem
             assert len(set(sweep.seeds)) == len(sweep.seeds) > 0
 
 
