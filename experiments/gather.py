@@ -25,10 +25,10 @@ KEYS = ["problem", "method", "seed"]
 METHOD_ORDER = (
     "recipe", "random_search", "hyperband", "asha", "bohb", "tpe", "gp_ei", "smac", "nomad",
     "jfhpo_paper", "jfhpo",
-    "no_proxy", "no_checkpoint_reuse", "no_early_stopping", "no_lr_mapping",
+    "no_proxy", "no_checkpoint_reuse", "no_early_stopping", "no_lr_mapping", "smaller_proxy",
 )  # fmt: skip
-"""Order of methods in every table and figure, the paper's, then ``jfhpo`` without one mechanism at a time; others stand
-before ``jfhpo_paper``."""
+"""Order of methods in every table and figure, the paper's, then ``jfhpo`` with one mechanism changed at a
+time; others stand before ``jfhpo_paper``."""
 DEFAULT_SCALE, DEFAULT_PROBLEM = "mini", "last_digit"
 
 FINISHED, UNFINISHED, MISSING, UNTESTED = "finished", "unfinished", "missing", "untested"

@@ -43,6 +43,7 @@ COLOURS = {
     "no_checkpoint_reuse": "#999933",
     "no_early_stopping": "#AA4499",
     "no_lr_mapping": "#332288",
+    "smaller_proxy": "#D55E00",
 }
 SPARE_COLOURS = ("#8C6D1F", "#7F3C8D", "#A5AA99", "#000000", "#4B4B8F")
 STYLE = {

@@ -35,7 +35,7 @@ def forest(
     for title, frame, reference, methods in (
         (f"methods against {REFERENCE}", against_reference, REFERENCE, MAIN_ROWS),
         (f"methods against {FULL}", against_full, FULL, MAIN_ROWS),
-        (f"{FULL} without a mechanism, against {FULL}", against_full, FULL, ABLATIONS),
+        (f"{FULL} with one mechanism changed, against {FULL}", against_full, FULL, ABLATIONS),
     ):
         rows = frame[(frame["problem"] == problem) & frame["method"].isin(methods) & (frame["pairs"] > 0)]
         if len(rows):

@@ -21,7 +21,7 @@ from jfhpo.core.trial import Status
 FULL = "jfhpo"
 """The method with all its mechanisms: what the ablations are measured against."""
 MAIN_ROWS = ("recipe", REFERENCE, "jfhpo_paper", FULL)
-"""The methods proper; the other rows are `FULL` without one mechanism."""
+"""The methods proper; the other rows are `FULL` with one mechanism changed."""
 ABLATIONS = tuple(VARIANTS)
 WORST_ALLOWED = 0.70
 """Test accuracy that no seed of `FULL` may be below: one broken run in eight is not a method to use."""

@@ -1,4 +1,4 @@
-"""JF-HPO with one mechanism taken away at a time, and the methods themselves: paired by seed, beside the paper's."""
+"""JF-HPO with one mechanism changed at a time, and the methods themselves: paired by seed, beside the paper's."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def overview(records: Records) -> Table:
     quoted = {"paper_percent": [paper[m] for m in frame["method"]], "paper_points": [lost[m] for m in frame["method"]]}
     return Table(
         name="ablations",
-        title=f"The methods, and {FULL} without one mechanism at a time",
+        title=f"The methods, and {FULL} with one mechanism changed at a time",
         columns=columns,
         rows=rows,
         caption=f"{budget(records)} Test accuracy of the recommended configuration, trained on the target: mean over "
