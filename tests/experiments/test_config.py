@@ -153,7 +153,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("budget=77", ["budget=150.0 there", "77.0 here"]),
+        ("budget=77", ["budget=120.0 there", "77.0 here"]),
         ("problem.space.lr.low=1e-6", ["problem.space.lr.low=1e-05 there", "1e-06 here"]),
         ("checkpoint_every=3", ["checkpoint_every=10 there", "3 here"]),
     ],
