@@ -39,7 +39,7 @@ MAX_DRAWS = 1000
 """Random configurations looked at for one that was not tried, before the space counts as used up."""
 
 MAX_SEED = 2**16
-"""NOMAD draws as many random numbers as its SEED says before it begins: minutes for a large one."""
+"""NOMAD draws as many random numbers as its SEED says before it begins: half a minute for the largest."""
 
 
 @dataclass
