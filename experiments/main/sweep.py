@@ -1,4 +1,4 @@
-"""The main job: JF-HPO, BOHB, random search and the recipe within one budget (the paper's Table 2 and efficiency table)."""
+"""The main job: JF-HPO and what the paper measures it against within one budget (its Table 2 and efficiency table)."""
 
 from experiments.sweeps import Sweep
 

@@ -168,19 +168,19 @@ def test_a_short_wait_is_not_announced(tmp_path):
 
 
 def test_a_long_wait_is_the_budgets_shared_among_the_processes(tmp_path):
-    jobs = studies(tmp_path, "mini")
-    assert launch.announcement(jobs, 6, 2, bases=0) == (
+    jobs = studies(tmp_path, "mini", "budget=150")
+    assert launch.announcement(jobs[:6], 6, 2, bases=0) == (
         "6 of 6 studies are missing: at most 8 min of trainer time, 2 at once. "
         "Stop it when you like: the same command continues."
     )
-    assert "at most 15 min of trainer time, 1 at once" in launch.announcement(jobs, 6, 1, bases=0)
+    assert "at most 15 min of trainer time, 1 at once" in launch.announcement(jobs[:6], 6, 1, bases=0)
     said = launch.announcement(jobs[:5], 6, 2, bases=3)
     assert "5 of 6 studies are missing: at most 8 min" in said, "five on two processes take three turns"
     assert "Before that 3 base models are made, about 5 min." in said
 
 
 def test_what_a_study_has_spent_is_not_waited_for_again(tmp_path):
-    (job,) = studies(tmp_path, "mini", "method=jfhpo", "seed=0")
+    (job,) = studies(tmp_path, "mini", "method=jfhpo", "seed=0", "budget=150")
     job.folder.mkdir(parents=True)
     step = {"event": "step", "trial": 0, "spent": {"seconds": 80.0}, "record": {"step": 1, "reward_mean": 0.1}}
     (job.folder / "records.jsonl").write_text(json.dumps(step) + "\n")
