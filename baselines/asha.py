@@ -28,7 +28,7 @@ class ASHASettings:
     eta: int = 3
     """η: the best 1/η of a rung are promoted, to η times as many steps. The paper's experiments have 4."""
     min_steps: int = 0
-    """r: the fewest steps a configuration may be judged by; 0: the problem's first rung."""
+    """r: the fewest steps a configuration may be judged by; 0: few enough for three rungs."""
     early_stopping_rate: int = 0
     """s: so many of the shortest rungs are left out."""
     checkpoint_reuse: bool = True

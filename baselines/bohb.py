@@ -49,7 +49,7 @@ class BOHBSettings:
     eta: int = 3
     """η: the best 1/η of a rung are promoted, to η times as many steps."""
     min_steps: int = 0
-    """The fewest steps a configuration may be judged by; 0: the problem's first rung."""
+    """The fewest steps a configuration may be judged by; 0: few enough for three rungs."""
     rounding: str = "up"
     """Of a bracket's configurations: up (the paper's Algorithm 1) or down (its authors' code)."""
     random_fraction: float = 1 / 3

@@ -39,7 +39,7 @@ class HyperbandSettings:
     eta: int = 3
     """η: the best 1/η of a rung are promoted, to η times as many steps."""
     min_steps: int = 0
-    """The fewest steps a configuration may be judged by; 0: the problem's first rung."""
+    """The fewest steps a configuration may be judged by; 0: few enough for three rungs."""
     rounding: str = "up"
     """Of a bracket's configurations n: up (Algorithm 1) or down (the paper's Table 1)."""
     checkpoint_reuse: bool = True

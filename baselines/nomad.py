@@ -5,9 +5,9 @@ is the authors', with its defaults: OrthoMADS with n+1 directions, the last from
 quadratic-model, speculative and Nelder-Mead searches. Tribes et al. (arXiv 2312.00949) tune LoRA fine-tuning with it;
 the encoding of the space is theirs (`baselines.nomad_space`).
 
-MADS evaluates one point at a time: there is nothing else to run while one is pending. Where it ends, because its mesh is
-at its finest or its starting point failed, it starts again from a random configuration that was not tried. A
-configuration is never trained twice; NOMAD is told what is known of it.
+MADS evaluates one point at a time: there is nothing else to run while one is pending. Where it ends, because its mesh
+is at its finest or its starting point failed, it starts again from a random configuration that was not tried. No
+configuration is trained twice: NOMAD is told what is known of it.
 
 Not implemented: blocks of points for parallel evaluation, constraints, starting points from an earlier study's cache.
 """
@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from baselines.incumbent import Incumbent
+from baselines.nomad_run import NomadRun
 from baselines.nomad_space import Encoding
 from jfhpo.core.errors import UsageError, check_choices
 from jfhpo.core.optimizer import Optimizer
@@ -39,7 +40,7 @@ MAX_DRAWS = 1000
 """Random configurations looked at for one that was not tried, before the space counts as used up."""
 
 MAX_SEED = 2**16
-"""NOMAD draws as many random numbers as its SEED says before it begins: minutes for a large one."""
+"""NOMAD draws as many random numbers as its SEED says before it begins: half a minute for the largest."""
 
 
 @dataclass
@@ -71,8 +72,8 @@ class Nomad(Optimizer):
         self.encoding = Encoding(problem.space)
         self.answers: dict[str, float | None] = {}
         """By configuration, 1 − accuracy, or None where there is none."""
-        self.run = None
-        """The `NomadRun` under way."""
+        self.run: NomadRun | None = None
+        """The one under way."""
         self.incumbent = Incumbent(problem.recipe)
 
     @classmethod
@@ -93,16 +94,14 @@ class Nomad(Optimizer):
             return None
         config = self.run.proposal() if self.run is not None else None
         if config is None:
-            config = self._start()
+            config = self._restart()
         return None if config is None else self.trial(config, self.problem.full)
 
-    def _start(self) -> Config | None:
+    def _restart(self) -> Config | None:
         """The starting point of a new run; None where nothing is left to try."""
-        from baselines.nomad_run import NomadRun
-
-        if self.run is None and self.problem.recipe_first:
-            start = self.problem.recipe
-        elif (start := self._untried()) is None:
+        first = self.run is None and self.problem.recipe_first
+        start = self.problem.recipe if first else self._untried()
+        if start is None:
             return None
         seed = int(self.rng.integers(MAX_SEED))
         self.run = NomadRun(self.encoding, start, self.answers, self._parameters(), seed)

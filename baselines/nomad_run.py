@@ -1,36 +1,37 @@
-"""One run of NOMAD 4 from one starting point, as far as its answers are known.
+"""One run of NOMAD 4 from one starting point, in a process of its own.
 
-PyNomad wants a function that returns the objective, and keeps its cache, counters and random state in the process: no
-two runs can be under way at a time, and none could be left waiting for hours. But MADS is a function of its seed and of
-what it was answered. So a run is made again for every proposal: points whose answers are known are answered at once,
-and the first point that has none is the proposal. This takes about 5 ms per answer, and no thread, process or file.
+PyNomad wants a function that returns the objective, and keeps its cache, counters, random state and a SIGINT handler in
+the process; an exception within it is the end of that process. So every run has its own, which waits in the objective
+until the next proposal is asked for (`baselines.nomad_worker`), and ends when the run is let go, with the interpreter,
+or when its parent is killed.
 """
 
 from __future__ import annotations
 
-import ctypes
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import contextlib
+import json
+import subprocess
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
-
-import PyNomad
 
 from baselines.nomad_space import Encoding
 from jfhpo.core.space import config_key
 from jfhpo.core.trial import Config
 
+WORKER = Path(__file__).with_name("nomad_worker.py")
 MAX_CACHE_HITS = 2000
-"""NOMAD's own limit where all variables are discrete, given so that it need not print it."""
-ONE_AT_A_TIME = threading.Lock()
+"""NOMAD's own limit where all variables are discrete: it may then go round in circles on an exhausted mesh."""
 
 
 class NomadRun:
     """MADS from a starting configuration.
 
     Args:
-        answers: by `config_key`, the objective, which is minimised, or None for a failed evaluation. Not copied.
+        answers: by `config_key`, the objective, which is minimised, or None for a failed evaluation. Not copied: an
+            answer is to be there when the next proposal is asked for.
         parameters: lines of a NOMAD parameter file. A wrong one is a segmentation fault: none may come from a user.
     """
 
@@ -44,77 +45,72 @@ class NomadRun:
     ):
         self.encoding, self.start, self.answers = encoding, dict(start), answers
         bounds = [v.bounds for v in encoding.variables]
-        self.x0 = encoding.point(start)
-        self.low, self.high = [low for low, _ in bounds], [high for _, high in bounds]
-        self.parameters = [
-            f"BB_INPUT_TYPE ( {' '.join(v.letter for v in encoding.variables)} )",
-            "BB_OUTPUT_TYPE OBJ",
-            "DISPLAY_DEGREE 0",
-            f"SEED {seed}",
-            *parameters,
-        ]
-        if all(v.letter != "R" for v in encoding.variables):
-            self.parameters.append(f"MAX_EVAL {MAX_CACHE_HITS}")
-        self.limit = 1
-        """Evaluations after which NOMAD is to stop: one more than had answers so far."""
+        letters = [v.letter for v in encoding.variables]
+        self.problem = {
+            "x0": encoding.point(start),
+            "low": [low for low, _ in bounds],
+            "high": [high for _, high in bounds],
+            "parameters": [
+                f"BB_INPUT_TYPE ( {' '.join(letters)} )",
+                "BB_OUTPUT_TYPE OBJ",
+                "DISPLAY_DEGREE 0",
+                f"SEED {seed}",
+                *parameters,
+                *([] if "R" in letters else [f"MAX_EVAL {MAX_CACHE_HITS}"]),
+            ],
+        }
+        self.process: subprocess.Popen | None = None
+        self.waiting: Config | None = None
+        """The configuration whose answer NOMAD waits for."""
+        self.over = False
 
     def proposal(self) -> Config | None:
-        """The first configuration on NOMAD's way without an answer; None where the way ends, because the mesh is at its
-        finest or the starting point failed."""
+        """The next configuration without an answer; None where the run has ended: the mesh is at its finest, the
+        starting point failed, or NOMAD did."""
+        if self.over:
+            return None
+        if self.process is None:
+            self._begin()
         while True:
-            evaluated, unknown, reason = self._again()
-            if unknown is not None:
-                self.limit = evaluated + 1
-                return unknown
-            if "Ctrl-C" in reason:
-                signal.raise_signal(signal.SIGINT)  # NOMAD took it for itself
-            elif evaluated < self.limit:
+            if self.waiting is not None:
+                self._say(self.answers[config_key(self.waiting)])
+            point = self._hear()
+            if point is None:
+                self.over = True
+                self._end()
+                if self.waiting is None:
+                    raise RuntimeError(f"NOMAD ended before its starting point, of {self.problem}; run {WORKER}")
                 return None
-            else:
-                self.limit *= 2  # more points had answers than this run knew of: an earlier one had been there
+            # The starting point is the configuration that was passed, to the last digit.
+            self.waiting = self.start if self.waiting is None else self.encoding.config(point)
+            if config_key(self.waiting) not in self.answers:
+                return self.waiting
 
-    def _again(self) -> tuple[int, Config | None, str]:
-        """(points evaluated, the last of them if it has no answer, why NOMAD stopped)."""
-        evaluated, unknown, error = 0, None, None
+    def _begin(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the study, which ends its runs by itself
+        )
+        self._end = weakref.finalize(self, _finish, self.process)
+        self._say(self.problem)
 
-        def blackbox(x: PyNomad.PyNomadEvalPoint) -> int:
-            nonlocal evaluated, unknown, error
-            if unknown is not None or error is not None:
-                return 0
-            try:
-                evaluated += 1
-                config = self._config([x.get_coord(i) for i in range(x.size())], first=evaluated == 1)
-                key = config_key(config)
-                if key not in self.answers:
-                    unknown = config
-                elif self.answers[key] is not None:
-                    x.setBBO(repr(float(self.answers[key])).encode())
-                    return 1
-            except Exception as caught:  # PyNomad would print it and go on
-                error = caught
-            return 0
+    def _say(self, message: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and so has its output
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
 
-        with ONE_AT_A_TIME, _interrupts_kept():
-            parameters = [*self.parameters, f"MAX_BB_EVAL {self.limit}"]
-            done = PyNomad.optimize(blackbox, self.x0, self.low, self.high, parameters)
-        if error is not None:
-            raise error
-        return evaluated, unknown, done["stop_reason"]
-
-    def _config(self, point: list[float], first: bool) -> dict[str, Any]:
-        """The starting point is the configuration that was passed, to the last digit."""
-        return self.start if first else self.encoding.config(point)
+    def _hear(self) -> list[float] | None:
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else None
 
 
-_get_signal = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int)(("PyOS_getsig", ctypes.pythonapi))
-_set_signal = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(("PyOS_setsig", ctypes.pythonapi))
-
-
-@contextmanager
-def _interrupts_kept() -> Iterator[None]:
-    """NOMAD puts its own handler of SIGINT below Python's and leaves it there: Ctrl-C would do nothing any more."""
-    handler = _get_signal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        _set_signal(signal.SIGINT, handler)
+def _finish(process: subprocess.Popen) -> None:
+    """Its input ends, and so does it."""
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    process.stdout.close()
+    process.wait()

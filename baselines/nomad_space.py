@@ -11,7 +11,7 @@ from jfhpo.core.space import SearchSpace
 from jfhpo.core.trial import Config
 
 DIGITS = 12
-"""Significant digits of a number: what 10**log10(x) adds is rounded away, so that equal points are one configuration."""
+"""Significant digits of a number: what 10**log10(x) adds is rounded away, and equal points are one configuration."""
 
 
 @dataclass(frozen=True)

@@ -66,8 +66,8 @@ class Smac(Optimizer):
         )
         self.infos: dict[int, Any] = {}
         """Pending trials as SMAC knows them (`smac.runhistory.TrialInfo`)."""
-        self.reached: dict[str, int] = {}
-        """Steps trained, by configuration."""
+        self.reached: dict[str, set[int]] = {}
+        """Steps that runs ended at, by configuration."""
         self.incumbent = Incumbent(problem.recipe)
 
     def propose(self) -> Trial | None:
@@ -76,8 +76,11 @@ class Smac(Optimizer):
             return None
         plain = {name: v.item() if isinstance(v, np.generic) else v for name, v in dict(info.config).items()}
         config = self.problem.space.validate(plain)
-        paid = self.reached.get(config_key(config), 0) if self.checkpoint_reuse else 0
-        trial = self.trial(config, Fidelity(self.problem.target, round(info.budget)), resume_from=paid)
+        steps = round(info.budget)
+        # A small space's configurations come again in another bracket, at fewer steps than they have had.
+        below = [s for s in self.reached.get(config_key(config), ()) if s < steps]
+        paid = max(below, default=0) if self.checkpoint_reuse else 0
+        trial = self.trial(config, Fidelity(self.problem.target, steps), resume_from=paid)
         self.infos[trial.id] = info
         return trial
 
@@ -90,7 +93,7 @@ class Smac(Optimizer):
         if result.status is Status.FAILED:
             self.smac.tell(info, TrialValue(WORST_COST, status=StatusType.CRASHED), save=False)
             return
-        self.reached[key] = max(self.reached.get(key, 0), result.steps_done)
+        self.reached.setdefault(key, set()).add(result.steps_done)
         if result.status is not Status.CUT:
             self.smac.tell(info, TrialValue(1.0 - result.score, status=StatusType.SUCCESS), save=False)
 

@@ -62,14 +62,16 @@ def hyperband_brackets(steps: Sequence[int], eta: int, rounding: str = "up") -> 
 
 
 def checked_rung_steps(problem: Problem, eta: int, min_steps: int) -> tuple[int, ...]:
-    """`rung_steps` of a method's settings, where `min_steps` of 0 is the problem's first rung.
+    """`rung_steps` of a method's settings. With `min_steps` of 0 they begin at the problem's first rung, or earlier
+    where that leaves fewer than three: two rungs are hardly a halving.
 
     Raises:
         UsageError: for more `min_steps` than the problem has.
     """
     if min_steps > problem.max_steps:
         raise UsageError(f"method.min_steps={min_steps} is above problem.max_steps={problem.max_steps}; lower it")
-    return rung_steps(min_steps or problem.rungs[0], problem.max_steps, eta)
+    three = max(problem.max_steps // eta**2, 1)
+    return rung_steps(min_steps or min(problem.rungs[0], three), problem.max_steps, eta)
 
 
 def check_halving(settings: object) -> None:

@@ -116,6 +116,8 @@ def test_each_rung_keeps_the_eta_th_part_and_none_is_empty(max_steps, eta, round
 
 def test_the_fewest_steps_are_the_problems_first_rung_unless_set():
     assert checked_rung_steps(problem(), eta=2, min_steps=0) == (6, 12, 24)
+    assert checked_rung_steps(problem(), eta=3, min_steps=0) == (3, 8, 24), "from 6 there would be two"
+    assert checked_rung_steps(problem(), eta=28, min_steps=0) == (24,), "nothing to halve"
     assert checked_rung_steps(problem(), eta=2, min_steps=3) == (3, 6, 12, 24)
     with pytest.raises(UsageError, match=r"^method.min_steps=25 is above problem.max_steps=24; lower it$"):
         checked_rung_steps(problem(), eta=2, min_steps=25)

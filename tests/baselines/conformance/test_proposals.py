@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from jfhpo.core.problem import ModelSize
+from jfhpo.core.seeds import training_seed
 from jfhpo.core.space import SearchSpace, config_key
 from jfhpo.core.trial import Trial
 from tests.baselines.conformance.parts import assert_lies_in_the_problem, check, completed, make, parallel, refuses, run
@@ -33,7 +34,7 @@ def test_the_same_seed_and_results_give_the_same_trials_whatever_the_global_rand
 def test_trials_have_the_studys_training_seed(name):
     """One seed for every configuration: the same prompts and draws."""
     _, trials = run(name, World(), trials=3, seed=7)
-    assert {trial.seed for trial in trials} == {7}
+    assert {trial.seed for trial in trials} == {training_seed(7)}
 
 
 @check("the recipe first")
