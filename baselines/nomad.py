@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from baselines.incumbent import Incumbent
+from baselines.full_runs import FullRuns
 from baselines.nomad_run import NomadRun
 from baselines.nomad_space import Encoding
 from jfhpo.core.errors import UsageError, check_choices
@@ -27,7 +27,7 @@ from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.optional import optional
 from jfhpo.core.problem import Problem
 from jfhpo.core.space import config_key
-from jfhpo.core.trial import Config, Trial, TrialResult
+from jfhpo.core.trial import Config, Status, Trial, TrialResult
 
 DIRECTIONS = {
     "ortho_n+1_quad": "ORTHO N+1 QUAD",
@@ -36,9 +36,6 @@ DIRECTIONS = {
     "n+1_uni": "N+1 UNI",
 }
 """Setting -> NOMAD's DIRECTION_TYPE."""
-MAX_DRAWS = 1000
-"""Random configurations looked at for one that was not tried, before the space counts as used up."""
-
 MAX_SEED = 2**16
 """NOMAD draws as many random numbers as its SEED says before it begins: half a minute for the largest."""
 
@@ -74,7 +71,7 @@ class Nomad(Optimizer):
         """By configuration, 1 − accuracy, or None where there is none."""
         self.run: NomadRun | None = None
         """The one under way."""
-        self.incumbent = Incumbent(problem.recipe)
+        self.runs = FullRuns()
 
     @classmethod
     def unsupported(cls, problem: Problem) -> str | None:
@@ -92,27 +89,27 @@ class Nomad(Optimizer):
     def propose(self) -> Trial | None:
         if self.pending:
             return None
+        if len(self.answers) == self.encoding.size:
+            self.run.end()
+            return None
         config = self.run.proposal() if self.run is not None else None
         if config is None:
             config = self._restart()
-        return None if config is None else self.trial(config, self.problem.full)
+        return self.trial(config, self.problem.full)
 
-    def _restart(self) -> Config | None:
-        """The starting point of a new run; None where nothing is left to try."""
+    def _restart(self) -> Config:
+        """The starting point of a new run."""
         first = self.run is None and self.problem.recipe_first
         start = self.problem.recipe if first else self._untried()
-        if start is None:
-            return None
         seed = int(self.rng.integers(MAX_SEED))
         self.run = NomadRun(self.encoding, start, self.answers, self._parameters(), seed)
         return start
 
-    def _untried(self) -> Config | None:
-        for _ in range(MAX_DRAWS):
+    def _untried(self) -> Config:
+        while True:
             (config,) = self.problem.space.sample(self.rng, 1)
             if config_key(config) not in self.answers:
                 return config
-        return None
 
     def _parameters(self) -> list[str]:
         s, sizes = self.settings, []
@@ -131,10 +128,12 @@ class Nomad(Optimizer):
     # -- observing and recommending ----------------------------------------------------------------------------
 
     def observe(self, result: TrialResult) -> None:
-        """A score counts whatever ended the run; without one the evaluation failed, for NOMAD knows no third way."""
-        self.incumbent.observe(result)
-        self.answers[config_key(result.trial.config)] = None if result.score is None else 1.0 - result.score
+        """A trial that a rule stopped counts with its score. One that the budget cut is a failed evaluation, for NOMAD
+        knows no third way."""
+        self.runs.add(result)
+        unknown = result.score is None or result.status is Status.CUT
+        self.answers[config_key(result.trial.config)] = None if unknown else 1.0 - result.score
 
     def recommend(self) -> Config:
-        """The best validation score, of completed runs where there are any."""
-        return dict(self.incumbent.config)
+        """The best validation score among completed runs; before there is one, the recipe."""
+        return dict(self.runs.best() or self.problem.recipe)

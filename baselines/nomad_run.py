@@ -76,8 +76,7 @@ class NomadRun:
                 self._say(self.answers[config_key(self.waiting)])
             point = self._hear()
             if point is None:
-                self.over = True
-                self._end()
+                self.end()
                 if self.waiting is None:
                     raise RuntimeError(f"NOMAD ended before its starting point, of {self.problem}; run {WORKER}")
                 return None
@@ -85,6 +84,12 @@ class NomadRun:
             self.waiting = self.start if self.waiting is None else self.encoding.config(point)
             if config_key(self.waiting) not in self.answers:
                 return self.waiting
+
+    def end(self) -> None:
+        """Let go of its process. There are no more proposals."""
+        self.over = True
+        if self.process is not None:
+            self._finish()
 
     def _begin(self) -> None:
         self.process = subprocess.Popen(
@@ -95,7 +100,7 @@ class NomadRun:
             text=True,
             start_new_session=True,  # Ctrl-C is for the study, which ends its runs by itself
         )
-        self._end = weakref.finalize(self, _finish, self.process)
+        self._finish = weakref.finalize(self, _finish, self.process)
         self._say(self.problem)
 
     def _say(self, message: Any) -> None:

@@ -53,6 +53,11 @@ class Variable:
             return self.values[round(number)]
         return round(number) if self.whole else number
 
+    @property
+    def size(self) -> float:
+        """How many values it has."""
+        return self.high - self.low + 1 if self.values or self.whole else math.inf
+
     def _scaled(self, number: float) -> float:
         return math.log10(number) if self.log else float(number)
 
@@ -71,6 +76,11 @@ class Encoding:
         self.fixed = {name: spec["values"][0] for name, spec in space.specs.items() if name not in free}
         """Hyperparameters with one value, of which NOMAD hears nothing."""
         self.variables = tuple(Variable.of(name, spec) for name, spec in free.items())
+
+    @property
+    def size(self) -> float:
+        """How many configurations there are."""
+        return math.prod(v.size for v in self.variables)
 
     def point(self, config: Config) -> list[float]:
         return [v.coordinate(config[v.name]) for v in self.variables]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from baselines.incumbent import Incumbent
+from baselines.successive_halving import incumbent
 from jfhpo.core.errors import check_counts
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.optional import optional
@@ -50,11 +50,11 @@ class Smac(Optimizer):
         s = self.settings
         check_counts(s, eta=2, initial=1, retrain_after=1, min_trials=1)
         optional("smac", "baselines", "method=smac")
-        from baselines.smac_facade import facade
+        from baselines.smac_facade import as_drawn, facade
 
         self.checkpoint_reuse = s.checkpoint_reuse
         random = problem.space.sample(np.random.default_rng(seed), s.initial)
-        initial = ([dict(problem.recipe)] if problem.recipe_first else []) + random
+        initial = ([problem.recipe] if problem.recipe_first else []) + random
         self.smac = facade(
             problem.space.configspace,
             initial[: s.initial],
@@ -64,39 +64,46 @@ class Smac(Optimizer):
             retrain_after=s.retrain_after,
             min_trials=s.min_trials,
         )
+        self.recipe_as_drawn = self._plain(as_drawn(problem.space.configspace, problem.recipe))
         self.infos: dict[int, Any] = {}
         """Pending trials as SMAC knows them (`smac.runhistory.TrialInfo`)."""
-        self.reached: dict[str, set[int]] = {}
-        """Steps that runs ended at, by configuration."""
-        self.incumbent = Incumbent(problem.recipe)
+        self.reached: dict[str, int] = {}
+        """Steps trained, by configuration."""
+        self.results: list[TrialResult] = []
 
     def propose(self) -> Trial | None:
         info = self.smac.ask()
         if info is None:
             return None
-        plain = {name: v.item() if isinstance(v, np.generic) else v for name, v in dict(info.config).items()}
-        config = self.problem.space.validate(plain)
-        steps = round(info.budget)
-        # A small space's configurations come again in another bracket, at fewer steps than they have had.
-        below = [s for s in self.reached.get(config_key(config), ()) if s < steps]
-        paid = max(below, default=0) if self.checkpoint_reuse else 0
-        trial = self.trial(config, Fidelity(self.problem.target, steps), resume_from=paid)
+        config = self._plain(info.config)
+        if config == self.recipe_as_drawn:
+            config = dict(self.problem.recipe)  # to the last digit
+        fidelity = Fidelity(self.problem.target, round(info.budget))
+        reached = self.reached.get(config_key(config), 0)  # more than is asked for, where a small space repeats itself
+        resume = self.checkpoint_reuse and reached < fidelity.steps
+        trial = self.trial(config, fidelity, resume_from=reached if resume else 0)
         self.infos[trial.id] = info
         return trial
+
+    def _plain(self, configuration: Any) -> dict[str, Any]:
+        values = dict(configuration)
+        return self.problem.space.validate(
+            {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        )
 
     def observe(self, result: TrialResult) -> None:
         """A trial that the budget cut is no judgement: it stays a running one for SMAC."""
         from smac.runhistory import StatusType, TrialValue
 
-        self.incumbent.observe(result)
+        self.results.append(result)
         info, key = self.infos.pop(result.trial.id), config_key(result.trial.config)
         if result.status is Status.FAILED:
             self.smac.tell(info, TrialValue(WORST_COST, status=StatusType.CRASHED), save=False)
             return
-        self.reached.setdefault(key, set()).add(result.steps_done)
+        self.reached[key] = max(self.reached.get(key, 0), result.steps_done)
         if result.status is not Status.CUT:
             self.smac.tell(info, TrialValue(1.0 - result.score, status=StatusType.SUCCESS), save=False)
 
     def recommend(self) -> Config:
         """The best validation score at the most steps that any run completed."""
-        return dict(self.incumbent.config)
+        return dict(incumbent(self.results, "most_steps", self.problem))

@@ -9,12 +9,14 @@ from __future__ import annotations
 import copy
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import ConfigSpace as CS
 from smac import MultiFidelityFacade, Scenario
 from smac.acquisition.maximizer import LocalAndSortedRandomSearch
+from smac.intensifier.hyperband_utils import determine_HB
 from smac.main.config_selector import ConfigSelector
 from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.model.random_forest import RandomForest
@@ -22,8 +24,8 @@ from smac.runhistory import TrialInfo
 
 from jfhpo.core.trial import Config
 
-MAX_DRAWS = 1000
-"""New configurations drawn for one trial, after which the space counts as exhausted: a bracket needs some tens."""
+MAX_DRAWS = 200
+"""Configurations drawn for one trial beyond those of a bracket, after which the space counts as exhausted."""
 MAX_LEAVES = 2**12
 """Of a tree, and with it the most observations told apart. SMAC has room for 2**20 made whenever a tree is grown, which
 takes nearly all the time of a fit; the trees are the same."""
@@ -32,14 +34,17 @@ takes nearly all the time of a fit; the trees are the same."""
 class BoundedSelector(ConfigSelector):
     """SMAC's model-based selection of configurations, which ends where a small space has no more of them."""
 
-    drawn = 0
-    """Since the last trial."""
+    def __init__(self, scenario: Scenario, *, largest_bracket: int, **settings: int):
+        super().__init__(scenario, **settings)
+        self.limit = MAX_DRAWS + largest_bracket
+        self.drawn = 0
+        """Since the last trial."""
 
     def __iter__(self) -> Iterator[CS.Configuration]:
         try:
             for config in super().__iter__():
                 self.drawn += 1
-                if self.drawn > MAX_DRAWS:
+                if self.drawn > self.limit:
                     return
                 yield config
         except ConfigurationSpaceExhaustedException:
@@ -53,7 +58,9 @@ class Facade(MultiFidelityFacade):
         """The next trial, or None: nothing to run until a pending one is told (or ever, if none is pending)."""
         self._config_selector.drawn = 0
         try:
-            return super().ask()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing, for its log
+                return super().ask()
         except StopIteration:  # no new configurations are left; those that wait for promotion still are
             self.optimizer._trial_generator = iter(self.intensifier)
             return None
@@ -83,13 +90,16 @@ def facade(
     if logger.level == logging.NOTSET:  # whoever wants to hear SMAC sets its level before
         logger.setLevel(logging.ERROR)
     space = copy.deepcopy(space)
+    least = budgets[0] * (1 - 1e-9)  # log(243) / log(3) is 4.99…9: a bracket would be lost
+    brackets = determine_HB(least, budgets[1], eta)["n_configs_in_stage"].values()
+    selector = {"retrain_after": retrain_after, "min_trials": min_trials}
     with tempfile.TemporaryDirectory(prefix="jfhpo-smac-") as folder:  # written when built, and never read
         scenario = Scenario(
             space,
             output_directory=Path(folder),
             deterministic=True,
             n_trials=2**31,  # the study keeps the budget
-            min_budget=budgets[0] * (1 - 1e-9),  # log(243) / log(3) is 4.99…9: a bracket would be lost
+            min_budget=least,
             max_budget=budgets[1],
             seed=seed,
         )
@@ -99,13 +109,19 @@ def facade(
             model=_frugal(Facade.get_model(scenario)),
             acquisition_maximizer=_repeatable(Facade.get_acquisition_maximizer(scenario)),
             initial_design=Facade.get_initial_design(
-                scenario, n_configs=0, additional_configs=[CS.Configuration(space, values=dict(c)) for c in initial]
+                scenario, n_configs=0, additional_configs=[as_drawn(space, config) for config in initial]
             ),
             intensifier=Facade.get_intensifier(scenario, eta=eta),
-            config_selector=BoundedSelector(scenario, retrain_after=retrain_after, min_trials=min_trials),
+            config_selector=BoundedSelector(scenario, largest_bracket=max(n[0] for n in brackets), **selector),
             logging_level=False,
             overwrite=True,
         )
+
+
+def as_drawn(space: CS.ConfigurationSpace, config: Config) -> CS.Configuration:
+    """As the space would draw it: numbers to 13 decimals, and words of numpy's, for SMAC tells configurations apart by
+    how they are written."""
+    return CS.Configuration(space, vector=CS.Configuration(space, values=dict(config)).get_array())
 
 
 def _frugal(model: RandomForest) -> RandomForest:
