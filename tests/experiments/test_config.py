@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from experiments import run
-from experiments.config import all_keys, bases_of, build_problem, groups, identity, load, study_folder
+from experiments.config import all_keys, bases_of, build_problem, groups, identity, load, plain, study_folder
 from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
 from jfhpo.study.methods import methods
+from jfhpo.tasks import TASKS
 
 SIZES = "l, m3, p, s, xs"
 
@@ -206,6 +207,17 @@ def test_every_problem_can_be_built_at_every_scale(problem, scale):
     built, _ = build_problem(config)
     assert built.rungs[-1] == built.max_steps
     assert [spec.size for spec in bases_of(config)] == [built.proxy, built.target]
+
+
+@pytest.mark.parametrize("problem", [p for p in groups()["problem"] if p.endswith("_m3")])
+def test_a_task_with_a_second_target_differs_in_name_and_target_alone(problem):
+    second, first = (plain(load([f"problem={p}"]))["problem"] for p in (problem, problem.removesuffix("_m3")))
+    assert {key for key in first if second[key] != first[key]} == {"name", "target"}
+    assert (second["name"], second["target"]) == (problem, "m3")
+
+
+def test_every_task_is_a_problem_with_two_targets():
+    assert groups()["problem"] == sorted([*TASKS, *(f"{task}_m3" for task in TASKS)])
 
 
 def test_methods_are_a_group_by_themselves():

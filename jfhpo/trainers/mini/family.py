@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -76,13 +77,23 @@ BASE_SOURCES = ("kernels", "model", "sampling", "vocabulary", "pretrain", "hf")
 
 
 @functools.cache
-def code_version(only: tuple[str, ...] | None = None) -> str:
-    """Hash of the sources that decide what a trial turns out to be (or of the `only` named modules, for a base), of
-    the tasks and of torch's version."""
-    digest = hashlib.sha256(torch.__version__.encode())
+def code_version() -> str:
+    """Hash of the sources that decide what a trial turns out to be: the trainer's and all tasks', and torch's
+    version."""
+    return _version(Path(__file__).parent.glob("*.py"), Path(jfhpo.tasks.__file__).parent.glob("*.py"))
+
+
+@functools.cache
+def base_version(task: str) -> str:
+    """Hash of the sources that decide what a task's base turns out to be, and of torch's version."""
     trainer, tasks = Path(__file__).parent, Path(jfhpo.tasks.__file__).parent
-    modules = [p for p in sorted(trainer.glob("*.py")) if only is None or p.stem in only]
-    for source in [*modules, *sorted(tasks.glob("*.py"))]:
+    own = type(TASKS[task]).__module__.rpartition(".")[2]
+    return _version((trainer / f"{n}.py" for n in BASE_SOURCES), (tasks / f"{n}.py" for n in ("text_task", own)))
+
+
+def _version(*sources: Iterable[Path]) -> str:
+    digest = hashlib.sha256(torch.__version__.encode())
+    for source in itertools.chain(*map(sorted, sources)):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -128,7 +139,7 @@ class BaseSpec:
             shape,
             dataclasses.asdict(self.settings),
             SPLIT_SIZES,
-            code_version(BASE_SOURCES),
+            base_version(self.task),
         ]
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
         return (cache_folder() / "bases" / self.task / f"{self.size}-{digest}").resolve()

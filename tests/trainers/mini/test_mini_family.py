@@ -95,7 +95,12 @@ def sources(monkeypatch, tmp_path):
         shutil.copytree(Path(module.__file__).parent, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         monkeypatch.setattr(module, "__file__", str(tmp_path / name / Path(module.__file__).name))
     yield tmp_path
+    forget_versions()
+
+
+def forget_versions() -> None:
     family.code_version.cache_clear()
+    family.base_version.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -109,13 +114,15 @@ def sources(monkeypatch, tmp_path):
         ("mini/hf.py", True),
         ("tasks/last_digit.py", True),
         ("tasks/text_task.py", True),
+        ("tasks/sorting.py", False),
+        ("tasks/__init__.py", False),
         ("mini/grpo.py", False),
         ("mini/trainer.py", False),
     ],
 )
 def test_code_that_makes_bases_changes_their_folder_and_other_code_does_not(sources, source, base_changes):
     def versions():
-        family.code_version.cache_clear()
+        forget_versions()
         return spec().folder, family.code_version()
 
     base, trial = versions()
