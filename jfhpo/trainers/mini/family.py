@@ -25,6 +25,7 @@ import jfhpo.tasks
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
+from jfhpo.tasks.text_task import Corruption
 from jfhpo.trainers.mini import hf
 from jfhpo.trainers.mini.model import ModelShape, Transformer
 from jfhpo.trainers.mini.pretrain import Material, NoTransition, PretrainSettings, Progress, make_base
@@ -111,7 +112,7 @@ class BaseSpec:
     size: str
     seed: int = 0
     pretrain: tuple[tuple[str, Any], ...] = ()
-    """Settings of `PretrainSettings` that differ from the family's own."""
+    """Settings of `PretrainSettings` that differ from the family's and the task's own."""
 
     @classmethod
     def of(cls, task: str, size: str, pretrain: Mapping[str, Any] | None = None, seed: int = 0) -> BaseSpec:
@@ -119,15 +120,18 @@ class BaseSpec:
             raise unknown("task", task, TASKS)
         if size not in FAMILY:
             raise unknown("model size", size, FAMILY)
-        known = [f.name for f in dataclasses.fields(PretrainSettings)]
-        for name in pretrain or {}:
-            if name not in known:
-                raise unknown("pre-training setting", name, known)
-        return cls(task, size, seed, tuple(sorted((pretrain or {}).items())))
+        """`pretrain` may hold its ``pollution`` as a mapping. Raises `UsageError` for a name that is not known."""
+        settings = dict(pretrain or {})
+        _check_known("pre-training setting", settings, PretrainSettings)
+        if isinstance(settings.get("pollution"), Mapping):
+            _check_known("pollution setting", settings["pollution"], Corruption)
+            settings["pollution"] = Corruption(**settings["pollution"])
+        return cls(task, size, seed, tuple(sorted(settings.items())))
 
     @property
     def settings(self) -> PretrainSettings:
-        return dataclasses.replace(FAMILY[self.size].pretrain, **dict(self.pretrain))
+        own = {"pollution": TASKS[self.task].pollution}
+        return dataclasses.replace(FAMILY[self.size].pretrain, **own | dict(self.pretrain))
 
     @property
     def folder(self) -> Path:
@@ -147,6 +151,13 @@ class BaseSpec:
     @property
     def made(self) -> bool:
         return (self.folder / "base.json").is_file()
+
+
+def _check_known(what: str, given: Iterable[str], settings: type) -> None:
+    known = [f.name for f in dataclasses.fields(settings)]
+    for name in given:
+        if name not in known:
+            raise unknown(what, name, known)
 
 
 def load_base(folder: Path, vocabulary: Vocabulary) -> Transformer:
