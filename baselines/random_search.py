@@ -27,15 +27,13 @@ class RandomSearch(Optimizer):
     def __init__(self, problem, *, seed, settings=None):
         super().__init__(problem, seed=seed, settings=settings)
         self.rng = np.random.default_rng(seed)
-        self.first: Config | None = None
         self.best: tuple[float, Config] | None = None
 
     def propose(self) -> Trial:
-        if self.first is None and self.problem.recipe_first:
+        if not self._asked and self.problem.recipe_first:
             config = dict(self.problem.recipe)
         else:
             config = self.problem.space.sample(self.rng, 1)[0]
-        self.first = self.first or config
         return self.trial(config, self.problem.full)
 
     def observe(self, result: TrialResult) -> None:
@@ -43,7 +41,5 @@ class RandomSearch(Optimizer):
             self.best = (result.score, result.trial.config)
 
     def recommend(self) -> Config:
-        """The best validation score among completed runs; before there is one, the first configuration asked."""
-        if self.best is not None:
-            return self.best[1]
-        return self.first or self.problem.recipe
+        """The best validation score among completed runs; before there is one, the recipe."""
+        return self.best[1] if self.best is not None else self.problem.recipe

@@ -66,5 +66,5 @@ class Recording(Optimizer):
             self.best = (result.score, result.trial.config)
 
     def recommend(self) -> Config:
-        """The best validation score on the target; before there is one, the first configuration of the design."""
-        return self.best[1] if self.best is not None else self.design[0]
+        """The best validation score on the target; before there is one, the recipe."""
+        return self.best[1] if self.best is not None else self.problem.recipe

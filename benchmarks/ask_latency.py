@@ -102,8 +102,9 @@ class Ours:
 
     def __init__(self, name: str, problem: Problem, observations: int):
         cls = method(name)
-        has_design = any(f.name == "initial" for f in dataclasses.fields(cls.Settings))
-        settings = cls.Settings(**({"initial": observations} if has_design else {}))
+        design = {"initial": observations, "initial_steps": "first_rung"}  # one observation a trial, and no more of it
+        known = {f.name for f in dataclasses.fields(cls.Settings)}
+        settings = cls.Settings(**{name: value for name, value in design.items() if name in known})
         self.problem, self.name = problem, name
         self.optimizer = cls(problem, seed=0, settings=settings)
         told = 0

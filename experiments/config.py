@@ -80,7 +80,7 @@ class RunConfig:
     label: str = ""
     """What the study is called in folders and tables, where that is not the method's name."""
     seed: int = 0
-    budget: float = 150.0
+    budget: float = 120.0
     """In `budget_unit`, for the whole study: search, optimizer and the final run on the target."""
     budget_unit: str = "seconds"
     """seconds (of trainer CPU time), tokens or flops."""

@@ -23,12 +23,13 @@ from jfhpo.study.records import read_records
 KEYS = ["problem", "method", "seed"]
 """What names a study within an experiment."""
 METHOD_ORDER = (
-    "recipe", "random_search", "hyperband", "bohb", "tpe", "nomad", "jfhpo_paper", "jfhpo",
-    "no_proxy", "no_checkpoint_reuse", "no_early_stopping", "no_lr_mapping",
+    "recipe", "random_search", "hyperband", "asha", "bohb", "tpe", "gp_ei", "smac", "nomad",
+    "jfhpo_paper", "jfhpo",
+    "no_proxy", "no_checkpoint_reuse", "no_early_stopping", "no_lr_mapping", "smaller_proxy",
 )  # fmt: skip
-"""Order of methods in every table and figure, the paper's, then ``jfhpo`` without one mechanism at a time; others stand
-before ``jfhpo_paper``."""
-DEFAULT_SCALE = "mini"
+"""Order of methods in every table and figure, the paper's, then ``jfhpo`` with one mechanism changed at a
+time; others stand before ``jfhpo_paper``."""
+DEFAULT_SCALE, DEFAULT_PROBLEM = "mini", "last_digit"
 
 FINISHED, UNFINISHED, MISSING, UNTESTED = "finished", "unfinished", "missing", "untested"
 """States of a study. Untested: it ran to its end, but its final training left no test result."""
@@ -77,9 +78,10 @@ def method_rank(method: str) -> tuple[float, str]:
 
 
 def command(study: Mapping[str, Any], experiment: str, with_problem: bool) -> str:
-    """The command that makes a run, or finishes it: the same words."""
-    problem = f" problem={study['problem']}" if with_problem else ""
-    words = f"experiment={experiment}{problem} method={study['method']} seed={study['seed']}"
+    """The command that makes a run, or finishes it: the same words; without a seed, all of the method's runs."""
+    problem = f" problem={study['problem']}" if with_problem or study["problem"] != DEFAULT_PROBLEM else ""
+    seed = f" seed={study['seed']}" if "seed" in study else ""
+    words = f"experiment={experiment}{problem} method={study['method']}{seed}"
     return f"./run_all.sh {study.get('scale') or DEFAULT_SCALE} {words}"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import json
+import math
 import os
 import subprocess
 import sys
@@ -15,11 +17,12 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments.config import groups, label_of, load, study_folder
+from experiments.config import bases_of, build_problem, groups, label_of, load, study_folder
 from experiments.progress import progress_view
 from experiments.run import build_study, check_folder, check_registry, make_bases, prepare_folder
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
+from jfhpo.study.methods import method
 from jfhpo.study.records import RECORDS, SUMMARY
 
 HELP = """Run what is missing of an experiment, then write its tables, figures and report.
@@ -28,6 +31,7 @@ usage: ./run_all.sh [scale] [key=value ...]        (python -m experiments.launch
 
   ./run_all.sh                                     scale mini: about ten minutes on 2 cores
   ./run_all.sh smoke                               everything, tiny
+  ./run_all.sh full                                the benchmark: every method, hours (a scale may name its experiment)
   ./run_all.sh smoke experiment=main method=jfhpo  just that
   ./run_all.sh mini method=jfhpo seed=7            one more seed of one method
   ./run_all.sh mini out=elsewhere budget=300       other settings go into another folder
@@ -36,6 +40,10 @@ method=, seed= and problem= choose among what the experiment runs; every other k
 (`python -m experiments.run --help` lists them). jobs=N sets how many studies run at once (default: one per core).
 """
 DEFAULT_SCALE = "mini"
+SHORT = 60.0
+"""Seconds of waiting that need no announcement."""
+BASE_SECONDS = 150.0
+"""What the largest base took beside another on two shared cores; when the skill appears differs from base to base."""
 
 
 @dataclass
@@ -100,6 +108,8 @@ class Plan:
     experiment: str
     jobs: list[Job]
     at_once: int
+    left_out: tuple[str, ...] = ()
+    """Which methods cannot run on which problem, and why."""
 
 
 def plan(words: Sequence[str]) -> Plan:
@@ -117,7 +127,8 @@ def plan(words: Sequence[str]) -> Plan:
     scale = chosen.get("scale", scale)
     if scale not in groups()["scale"]:
         raise unknown("scale", scale, groups()["scale"])
-    experiment = next((w.split("=", 1)[1] for w in rest if w.startswith("experiment=")), "main")
+    experiment = next((w.split("=", 1)[1] for w in rest if w.startswith("experiment=")), "")
+    experiment = experiment or load([f"scale={scale}"]).experiment  # a scale may be made for one
     found = sweeps(experiment)
     if scale not in found:
         raise unknown(f"scale of experiment {experiment}", scale, found)
@@ -126,14 +137,65 @@ def plan(words: Sequence[str]) -> Plan:
         rest = [w for w in rest if not w.startswith("experiment=")] + [f"experiment={studies_of(experiment)}"]
     if "method" not in chosen and (of_one := [word for word in rest if word.startswith("method.")]):
         raise UsageError(f"{of_one[0]} is a setting of one method; add method=, one of {', '.join(sweep.methods)}")
-    jobs = []
-    for problem in [chosen["problem"]] if "problem" in chosen else sweep.problems:
-        for seed in [chosen["seed"]] if "seed" in chosen else sweep.seeds:
-            for method in [chosen["method"]] if "method" in chosen else sweep.methods:
-                own = [f"scale={scale}", f"problem={problem}", *sweep.words(method), f"seed={seed}", *rest]
-                config = load(own)
-                jobs.append(Job(own, config, study_folder(config)))
-    return Plan(experiment, jobs, at_once)
+    of_problems = [chosen["problem"]] if "problem" in chosen else sweep.problems
+    of_methods = [chosen["method"]] if "method" in chosen else sweep.methods
+    seeds = [chosen["seed"]] if "seed" in chosen else sweep.seeds
+    jobs, left_out = [], []
+    for problem in of_problems:
+        first: dict[str, tuple[list[str], DictConfig]] = {}
+        for label in of_methods:
+            words = [f"scale={scale}", *sweep.problem_words(problem), *sweep.words(label), *rest]
+            config = load([*words, f"seed={seeds[0]}"])
+            reason = None if "method" in chosen else method(config.method.name).unsupported(build_problem(config)[0])
+            if reason is None:
+                first[label] = words, config
+            else:
+                left_out.append(f"{label} cannot run on problem={problem}: {reason}")
+        for seed in seeds:
+            for words, config in first.values():
+                own = config.copy()
+                if seed != seeds[0]:
+                    own.seed = seed  # the rest is the same, and composing it takes a tenth of a second
+                jobs.append(Job([*words, f"seed={seed}"], own, study_folder(own)))
+    return Plan(experiment, jobs, at_once, tuple(left_out))
+
+
+def announcement(missing: Sequence[Job], of: int, at_once: int, bases: int) -> str:
+    """What is about to happen and how long it may take, in a sentence or three; empty where it is over in a minute.
+
+    A study ends with its budget, so budgets, shared among `at_once` processes, bound the wait: the test evaluations
+    and a busy machine come on top. Studies that plan their trials are not bounded so: theirs is a round number far
+    above what they need.
+    """
+    for job in missing:
+        job.look()
+    seconds = [job.config.budget - job.spent for job in missing if job.config.budget_unit == "seconds"]
+    bounded = len(seconds) == len(missing) and not any(job.planned for job in missing)
+    making = BASE_SECONDS * math.ceil(bases / 2)
+    if bounded and _span(seconds, at_once) + making <= SHORT:
+        return ""
+    said = [f"{len(missing)} of {of} studies are missing"]
+    if bounded:
+        said[0] += f": at most {duration(_span(seconds, at_once))} of trainer time, {at_once} at once"
+    if bases:
+        said.append(f"Before that {bases} base models are made, about {duration(making)}")
+    return ". ".join([*said, "Stop it when you like: the same command continues."])
+
+
+def _span(seconds: Sequence[float], at_once: int) -> float:
+    """How long jobs of these lengths take, each begun by the first of the processes to be free."""
+    free = [0.0] * at_once
+    for length in seconds:
+        heapq.heapreplace(free, free[0] + max(length, 0.0))
+    return max(free)
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``8 min`` or ``6 h 40 min``, rounded up."""
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    hours, minutes = divmod(math.ceil(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _positive(name: str, value: str) -> int:
@@ -191,18 +253,23 @@ Present = Callable[[Path, str, Console], None]
 def launch(words: Sequence[str], console: Console, present: Present) -> int:
     planned = plan(words)
     jobs = planned.jobs
+    for line in planned.left_out:
+        console.print(line, markup=False, highlight=False)
     for job in jobs:  # everything is refused before anything is written or run
-        build_study(job.config)
+        job.planned = build_study(job.config).optimizer.planned
         check_folder(job.config)
     check_registry(jobs[0].config)  # one registry for all
     for job in jobs:
         prepare_folder(job.config)
-    began = time.monotonic()
-    make_bases([job.config for job in jobs], console)
-    bases_made = time.monotonic()
     missing = sorted((job for job in jobs if not job.done), key=lambda job: job.config.method.name == "recipe")
     if len(missing) < len(jobs):
         console.print(f"{len(jobs) - len(missing)} of {len(jobs)} studies are there already")
+    bases = {spec for job in jobs for spec in bases_of(job.config) if not spec.made}
+    if missing and (said := announcement(missing, len(jobs), planned.at_once, len(bases))):
+        console.print(said, markup=False, highlight=False)
+    began = time.monotonic()
+    make_bases([job.config for job in jobs], console)
+    bases_made = time.monotonic()
     failed = run_jobs(missing, planned.at_once, console) if missing else []
     for job in failed:
         console.print(f"[bold]{' '.join(job.words)} failed:[/bold]")

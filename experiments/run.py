@@ -1,4 +1,4 @@
-"""Run one study: ``python -m experiments.run problem=last_digit method=jfhpo seed=0 budget=150 out=results``.
+"""Run one study: ``python -m experiments.run problem=last_digit method=jfhpo seed=0 budget=120 out=results``.
 
 The same command again continues a study that was killed, and shows the result of one that is finished.
 """

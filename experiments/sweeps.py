@@ -22,14 +22,24 @@ class Sweep:
     """Methods, or labels of `variants`."""
     seeds: tuple[int, ...]
     problems: tuple[str, ...] = ("last_digit",)
+    """Problems, or names in `targets`."""
     variants: Mapping[str, Words] = field(default_factory=lambda: MappingProxyType({}))
     """Label -> the words of a method with other settings, e.g. ``no_proxy: (method=jfhpo, method.proxy=false)``."""
+    targets: Mapping[str, Words] = field(default_factory=lambda: MappingProxyType({}))
+    """Name -> the words of a problem with another target, e.g. ``last_digit-m3: (problem=last_digit,
+    problem.target=m3)``."""
 
     def words(self, label: str) -> Words:
         """What makes a study of this row of the table."""
         if label in self.variants:
             return (*self.variants[label], f"label={label}")
         return (f"method={label}",)
+
+    def problem_words(self, name: str) -> Words:
+        """What makes a study of this problem, under this name."""
+        if name in self.targets:
+            return (*self.targets[name], f"problem.name={name}")
+        return (f"problem={name}",)
 
 
 def experiments() -> list[str]:

@@ -35,12 +35,17 @@ COLOURS = {
     "tpe": "#CC79A7",
     "nomad": "#56B4E9",
     "jfhpo_paper": "#882255",
+    # The other searches and the variants of jfhpo share colours: they never stand in one figure.
+    "asha": "#44AA99",
+    "gp_ei": "#AA4499",
+    "smac": "#332288",
     "no_proxy": "#44AA99",
     "no_checkpoint_reuse": "#999933",
     "no_early_stopping": "#AA4499",
     "no_lr_mapping": "#332288",
+    "smaller_proxy": "#D55E00",
 }
-SPARE_COLOURS = ("#8C6D1F", "#7F3C8D", "#A5AA99", "#000000", "#E68310", "#4B4B8F")
+SPARE_COLOURS = ("#8C6D1F", "#7F3C8D", "#A5AA99", "#000000", "#4B4B8F")
 STYLE = {
     "font.size": 8,
     "axes.labelsize": 8,

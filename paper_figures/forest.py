@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.ablations import analysis
 from experiments.ablations.analysis import ABLATIONS, FULL, MAIN_ROWS, REFERENCE
 from experiments.gather import Records
+from experiments.main.analysis import scores
 from paper_figures import published
 from paper_figures.figures import COLOURS, STYLE, WIDTH
 
@@ -30,12 +30,12 @@ def forest(
 ) -> Figure | None:
     """Three panels: the methods against random search and against `FULL`, the ablations against `FULL`. None where
     no two studies of a seed can be compared."""
-    table = analysis.scores(records, problem)
+    table = scores(records, problem)
     panels = []
     for title, frame, reference, methods in (
         (f"methods against {REFERENCE}", against_reference, REFERENCE, MAIN_ROWS),
         (f"methods against {FULL}", against_full, FULL, MAIN_ROWS),
-        (f"{FULL} without a mechanism, against {FULL}", against_full, FULL, ABLATIONS),
+        (f"{FULL} with one mechanism changed, against {FULL}", against_full, FULL, ABLATIONS),
     ):
         rows = frame[(frame["problem"] == problem) & frame["method"].isin(methods) & (frame["pairs"] > 0)]
         if len(rows):

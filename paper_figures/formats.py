@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +51,21 @@ class Table:
     """The numbers behind the cells, in full precision, for the CSV file."""
     errors: tuple[tuple[str, str], ...] = ()
     """Rows that are an error instead of numbers: what it is about, and what to do."""
+    bold: frozenset[tuple[int, int]] = frozenset()
+    """Cells, as (row, column), that the caption says something about."""
 
 
 def _left(table: Table) -> list[bool]:
     """Which columns are set to the left."""
     return [i == 0 or column.words for i, column in enumerate(table.columns)]
+
+
+def _marked(table: Table, before: str, after: str, escape: Callable[[str], str] = str) -> list[list[str]]:
+    """The rows' cells, bold ones between two marks."""
+    return [
+        [f"{before}{escape(cell)}{after}" if (i, j) in table.bold else escape(cell) for j, cell in enumerate(row)]
+        for i, row in enumerate(table.rows)
+    ]
 
 
 def to_csv(table: Table) -> str:
@@ -72,7 +82,7 @@ def to_markdown(table: Table) -> str:
     blank = [""] * (len(table.columns) - 2)
     lines = [f"## {table.title}", "", line([c.header for c in table.columns])]
     lines.append(line(["---" if left else "---:" for left in _left(table)]))
-    lines += [line(row) for row in table.rows]
+    lines += [line(row) for row in _marked(table, "**", "**")]
     lines += [line([what, f"**{message}**", *blank]) for what, message in table.errors]
     return "\n".join([*lines, "", table.caption, ""])
 
@@ -92,10 +102,10 @@ def to_latex(table: Table) -> str:
     """A `table*` environment as wide as the page; the document needs the packages booktabs and graphicx."""
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(_latex(cell) for cell in cells) + r" \\"
+        return " & ".join(cells) + r" \\"
 
     span, sides = len(table.columns) - 1, "".join("l" if left else "r" for left in _left(table))
-    body = [line(row) for row in table.rows]
+    body = [line(row) for row in _marked(table, r"\textbf{", "}", _latex)]
     body += [
         rf"{_latex(what)} & \multicolumn{{{span}}}{{l}}{{\texttt{{{_latex(message)}}}}} \\"
         for what, message in table.errors
@@ -105,7 +115,12 @@ def to_latex(table: Table) -> str:
         rf"\label{{tab:{table.name.replace('_', '-')}}}",
         r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
     ]
-    head += [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", line([c.header for c in table.columns]), r"\midrule"]
+    head += [
+        rf"\begin{{tabular}}{{{sides}}}",
+        r"\toprule",
+        line([_latex(c.header) for c in table.columns]),
+        r"\midrule",
+    ]
     return "\n".join([*head, *body, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
 
 
@@ -115,15 +130,15 @@ def to_html(table: Table) -> str:
     def cells(tag: str, row: Sequence[str]) -> str:
         kinds = [[k for k, on in (("quoted", c.quoted), ("left", c.words)) if on] for c in table.columns]
         marks = [f' class="{" ".join(kind)}"' if kind else "" for kind in kinds]
-        return "".join(f"<{tag}{m}>{html.escape(cell)}</{tag}>" for m, cell in zip(marks, row, strict=True))
+        return "".join(f"<{tag}{m}>{cell}</{tag}>" for m, cell in zip(marks, row, strict=True))
 
-    rows = [f"<tr>{cells('td', row)}</tr>" for row in table.rows]
+    rows = [f"<tr>{cells('td', row)}</tr>" for row in _marked(table, "<b>", "</b>", html.escape)]
     rows += [
         f'<tr class="error"><td>{html.escape(what)}</td>'
         f'<td colspan="{len(table.columns) - 1}"><code>{html.escape(message)}</code></td></tr>'
         for what, message in table.errors
     ]
-    head = cells("th", [c.header for c in table.columns])
+    head = cells("th", [html.escape(c.header) for c in table.columns])
     return (
         f'<div class="table"><table id="{table.name}"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
         f'</table></div><p class="caption">{html.escape(table.caption)}</p>'
@@ -150,8 +165,9 @@ def _grid(table: Table, shown: Sequence[bool]) -> rich.table.Table:
         if shown[i]:
             style = "dim" if column.quoted else None
             grid.add_column(Text(column.header), justify="left" if left[i] else "right", style=style, no_wrap=i == 0)
-    for row in table.rows:
-        grid.add_row(*(Text(cell) for cell, show in zip(row, shown, strict=True) if show))
+    for i, row in enumerate(table.rows):
+        styles = ["bold" if (i, j) in table.bold else "" for j in range(len(row))]
+        grid.add_row(*(Text(cell, s) for cell, s, show in zip(row, styles, shown, strict=True) if show))
     return grid
 
 

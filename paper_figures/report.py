@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.gather import Records, command
+from experiments.gather import Records
 from experiments.main import analysis
 from jfhpo.core.trial import Status
 from paper_figures.formats import percent, to_html
@@ -117,13 +117,12 @@ def _settings(records: Records, problem: str) -> str:
 def _rerun(experiment: str, records: Records) -> str:
     """Commands that make, finish and present the experiment."""
     first = records.studies.iloc[0]
-    several = len(records.problems()) > 1
     scale = first["command"].split()[1]
     lines = [
         "# run what is missing of every method and seed, then write this report",
         f"./run_all.sh {scale} experiment={experiment}",
         "# one study; the same words continue one that was stopped",
-        command(first, records.experiment, with_problem=several),
+        first["command"],
         "# write the tables, figures and this report again from the records",
         f"python -m paper_figures experiment={experiment}",
     ]

@@ -75,6 +75,14 @@ def seeds(n: int, expected: int) -> str:
     return f"{n}" if n == expected else f"{n} of {expected}"
 
 
+def share_in(value: float, low: float, high: float) -> str:
+    """A share in percent, ``71.2 [68, 75]``; without its interval where there is none."""
+    if math.isnan(value):
+        return NOT_KNOWN
+    span = "" if math.isnan(low) else f" [{100 * low:.0f}, {100 * high:.0f}]"
+    return f"{100 * value:.1f}{span}"
+
+
 def accuracy(records: Records) -> Table:
     """Test accuracy of what each method recommends, as the paper's Table 2."""
     frame, name = analysis.accuracy(records), row_name(records)

@@ -8,48 +8,23 @@ Intervals are 95 % over seeds. Pure functions of the frames of `experiments.gath
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from experiments.ablations.sweep import VARIANTS
 from experiments.gather import FINISHED, Records
 from experiments.main import analysis as main
-from experiments.main.analysis import LEVEL, REFERENCE, RESAMPLES
+from experiments.main.analysis import REFERENCE
+from experiments.statistics.intervals import bca_interval, t_half_width
 from jfhpo.core.trial import Status
 
 FULL = "jfhpo"
 """The method with all its mechanisms: what the ablations are measured against."""
 MAIN_ROWS = ("recipe", REFERENCE, "jfhpo_paper", FULL)
-"""The methods proper; the other rows are `FULL` without one mechanism."""
+"""The methods proper; the other rows are `FULL` with one mechanism changed."""
 ABLATIONS = tuple(VARIANTS)
 WORST_ALLOWED = 0.70
 """Test accuracy that no seed of `FULL` may be below: one broken run in eight is not a method to use."""
-EQUAL = 1e-9
-"""Differences closer than this are the same; test accuracies are multiples of one answer in thousands."""
-
-
-def scores(records: Records, problem: str, name: str = "mean_at_k") -> pd.DataFrame:
-    """Test accuracy of the recommended configurations: a row per seed, a column per method, NaN where untested."""
-    studies = records.of(problem).studies
-    done = studies[studies["state"] == FINISHED]
-    table = done.assign(value=done[name].astype(float)).pivot(index="seed", columns="method", values="value")
-    return table.reindex(index=sorted(studies["seed"].unique()), columns=studies["method"].unique())
-
-
-def bca_interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Bias-corrected and accelerated bootstrap interval of a mean (Efron 1987), from a seeded generator: the same
-    records give the same interval. NaN below two values. Where all values are equal there is nothing to draw from:
-    NaN too."""
-    values = np.asarray(differences, dtype=float)
-    if len(values) < 2 or np.ptp(values) < EQUAL:
-        return math.nan, math.nan
-    found = stats.bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa", rng=np.random.default_rng(0)
-    ).confidence_interval
-    return float(found.low), float(found.high)
 
 
 def paired(records: Records, reference: str) -> pd.DataFrame:
@@ -58,12 +33,12 @@ def paired(records: Records, reference: str) -> pd.DataFrame:
     how many of the seeds the row is ``ahead``, ``tied`` or ``behind``."""
     rows = []
     for problem in records.problems():
-        table = scores(records, problem)
+        table = main.scores(records, problem)
         against = table[reference] if reference in table else pd.Series(math.nan, table.index)
         for method in table.columns.drop(reference, errors="ignore"):
             values = (table[method] - against).dropna()
             mean = float(values.mean()) if len(values) else math.nan
-            half = main.t_half_width(values.tolist())
+            half = t_half_width(values.tolist())
             low, high = bca_interval(values.tolist())
             rows.append(
                 {"problem": problem, "method": method, "reference": reference, "pairs": len(values)}

@@ -1,4 +1,4 @@
-"""JF-HPO with one mechanism taken away at a time, the paper's literal version, and what both are measured against."""
+"""JF-HPO with one mechanism changed at a time, the paper's literal version, and what both are measured against."""
 
 from types import MappingProxyType
 
@@ -10,6 +10,7 @@ VARIANTS = MappingProxyType(
         "no_checkpoint_reuse": ("method=jfhpo", "method.checkpoint_reuse=false"),
         "no_early_stopping": ("method=jfhpo", "method.early_stopping=none"),
         "no_lr_mapping": ("method=jfhpo", "method.lr_transfer=none"),
+        "smaller_proxy": ("method=jfhpo", "problem.proxy=xs"),
     }
 )
 ROWS = ("recipe", "random_search", "jfhpo_paper", "jfhpo", *VARIANTS)

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.gather import KEYS, RECORDED, Records
+from experiments.statistics.intervals import ratio_of_sums, wilson
 from jfhpo.core.trial import COST_UNITS, Cost, Fidelity, Status, StepRecord, Trial, TrialResult
 from jfhpo.dynamics.early_stopping import PRESETS, Rule, Stop, judge
 from jfhpo.study.history import rivals
@@ -30,9 +31,6 @@ TOP = 3
 TARGET_SAVED = 0.20
 """Share of steps that `robust` must save on every model, with no run of the top three stopped."""
 ALL_MODELS = "all"
-RESAMPLES = 2000
-Z = 1.959963984540054
-"""97.5 % quantile of the normal distribution."""
 
 
 def suspects() -> dict[str, tuple[Rule, ...]]:
@@ -166,7 +164,7 @@ def _row(part: Sequence[Run]) -> dict[str, float]:
     saved = np.array([r.saved for r in part])
     top = [r for r in part if r.top]
     kills = sum(r.stop is not None for r in top)
-    low, high = bootstrap_share(saved, steps)
+    low, high = ratio_of_sums(saved, steps)
     return {
         "runs": len(part), "stopped": sum(r.stop is not None for r in part),
         "saved": saved.sum() / steps.sum(), "saved_low": low, "saved_high": high,
@@ -179,26 +177,6 @@ def _row(part: Sequence[Run]) -> dict[str, float]:
 def _mean_score(runs: Iterable[Run]) -> float:
     scores = [r.result.score for r in runs if r.result.score is not None]
     return float(np.mean(scores)) if scores else math.nan
-
-
-def bootstrap_share(saved: np.ndarray, steps: np.ndarray) -> tuple[float, float]:
-    """Percentile interval (95 %) of sum(saved) / sum(steps), runs drawn with replacement; NaN for a single run. The
-    generator is seeded: the same records give the same interval."""
-    if len(steps) < 2:
-        return math.nan, math.nan
-    drawn = np.random.default_rng(0).integers(len(steps), size=(RESAMPLES, len(steps)))
-    low, high = np.percentile(saved[drawn].sum(axis=1) / steps[drawn].sum(axis=1), [2.5, 97.5])
-    return float(low), float(high)
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927); it says something at 0 of n, too. NaN without trials."""
-    if trials == 0:
-        return math.nan, math.nan
-    share, spread = successes / trials, Z**2 / trials
-    centre = (share + spread / 2) / (1 + spread)
-    half = Z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def meets_target(rows: pd.DataFrame) -> bool:

@@ -23,7 +23,7 @@ from scipy import stats
 
 from experiments.fidelity_kernel.splits import NEW, SEEN, TARGET, Curves, curves, split
 from experiments.gather import Records
-from experiments.proxy_correlation.ranks import bootstrap_weights, interval
+from experiments.statistics.intervals import bootstrap_weights, percentiles
 from jfhpo.method.joint_fidelity import JointFidelitySettings
 from jfhpo.method.kernels import KERNELS
 from jfhpo.method.surrogate import Surrogate
@@ -99,7 +99,7 @@ def _measures(predicted: pd.DataFrame, kernel: str, case: str) -> dict[str, floa
     here, reference = of[of["kernel"] == kernel], of[of["kernel"] == REFERENCE]
     likelihood, usual = (_grid(frame, "log_likelihood") for frame in (here, reference))
     found = {"observations": len(here), "log_likelihood": here["log_likelihood"].mean()}
-    found["low"], found["high"] = interval(resampled_means(likelihood))
+    found["low"], found["high"] = percentiles(resampled_means(likelihood))
     found["median"] = here["log_likelihood"].median()
     if kernel != REFERENCE:
         difference = likelihood - usual
@@ -108,7 +108,7 @@ def _measures(predicted: pd.DataFrame, kernel: str, case: str) -> dict[str, floa
             ("difference", resampled_means(difference)),
             ("difference_splits", resampled_means(difference, configurations=False)),
         ):
-            found[f"{name}_low"], found[f"{name}_high"] = interval(draws)
+            found[f"{name}_low"], found[f"{name}_high"] = percentiles(draws)
     found["rmse"] = math.sqrt(np.mean((here["y"] - here["mean"]) ** 2))
     found["spearman"] = here.groupby("split")[["y", "mean"]].apply(_spearman).mean()
     found |= {f"within_{100 * level:.0f}": share for level, share in zip(WITHIN, within(here, WITHIN), strict=True)}

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from experiments.gather import FINISHED, KEYS, UNTESTED, Records
+from experiments.statistics.intervals import Z, at_times, bootstrap_ratio, share_half_width, t_half_width
 from jfhpo.core.problem import LR
 from jfhpo.core.trial import Status
 
@@ -23,26 +22,9 @@ REFERENCE = "random_search"
 """What speedups are counted against, as in the paper."""
 NO_SEARCH = ("recipe",)
 """Methods that train one given configuration: they have no seconds per search trial."""
-LEVEL = 0.95
-RESAMPLES = 10_000
 
 
 # ---- accuracy ----------------------------------------------------------------------------------------------
-
-
-def t_half_width(values: Sequence[float]) -> float:
-    """Half-width of Student's t interval of a mean: t(n − 1) · s/√n; NaN below two values."""
-    n = len(values)
-    if n < 2:
-        return math.nan
-    return float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
-
-
-def share_half_width(share: float, n: int) -> float:
-    """Half-width of the interval of a share of n prompts: z·√(p̃(1 − p̃)/(n + 4)) with p̃ = (n·share + 2)/(n + 4)
-    (Agresti and Coull 1998), which stays above zero for a share of 0 or 1."""
-    adjusted = (share * n + 2) / (n + 4)
-    return float(stats.norm.ppf((1 + LEVEL) / 2) * math.sqrt(adjusted * (1 - adjusted) / (n + 4)))
 
 
 def accuracy(records: Records) -> pd.DataFrame:
@@ -62,13 +44,21 @@ def accuracy(records: Records) -> pd.DataFrame:
         if n == 1:
             only = tested.iloc[0]
             row["greedy_half"] = share_half_width(float(only["greedy"]), int(only["prompts"]))
-            row["mean_at_k_half"] = float(stats.norm.ppf((1 + LEVEL) / 2) * only["standard_error"])
+            row["mean_at_k_half"] = Z * float(only["standard_error"])
         row["validation"] = float(tested["validation"].astype(float).mean()) if n else math.nan
         row["final_steps_least"], row["final_steps_most"] = tested["final_steps"].min(), tested["final_steps"].max()
         row["k"] = int(tested["k"].iloc[0]) if n else None
         row["prompts"] = int(tested["prompts"].iloc[0]) if n else None
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def scores(records: Records, problem: str, name: str = "mean_at_k") -> pd.DataFrame:
+    """Test accuracy of the recommended configurations: a row per seed, a column per method, NaN where untested."""
+    studies = records.of(problem).studies
+    done = studies[studies["state"] == FINISHED]
+    table = done.assign(value=done[name].astype(float)).pivot(index="seed", columns="method", values="value")
+    return table.reindex(index=sorted(studies["seed"].unique()), columns=studies["method"].unique())
 
 
 def gaps(records: Records) -> pd.DataFrame:
@@ -154,17 +144,6 @@ def search_costs(records: Records) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEYS, "trials", *(s.value for s in Status), *money])
 
 
-def bootstrap_ratio(reference: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
-    """Percentile interval of mean(reference)/mean(values), seeds of each drawn with replacement; NaN where either
-    has one seed. The generator is seeded: the same records give the same interval."""
-    if min(len(reference), len(values)) < 2:
-        return math.nan, math.nan
-    rng = np.random.default_rng(0)
-    above, below = (rng.choice(np.asarray(v), (RESAMPLES, len(v))).mean(axis=1) for v in (reference, values))
-    low, high = np.percentile(above / below, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return float(low), float(high)
-
-
 def efficiency(records: Records) -> pd.DataFrame:
     """One row per problem and method, means over seeds: ``tokens_per_second`` of the search, ``seconds_per_trial``
     (of the search trials that the budget did not cut), ``trials`` and each status per study, ``optimizer_share`` of
@@ -213,16 +192,20 @@ def anytime(records: Records, problem: str) -> pd.DataFrame:
     failures = part.trials[part.trials["status"] == Status.FAILED]
     failed = set(zip(failures["method"], failures["seed"], failures["trial"], strict=True))
     targets = part.studies.set_index(["method", "seed"])["target"]
+    validated = part.steps[part.steps["val_accuracy"].notna()]
+    counts = [
+        step.model == targets[step.method, step.seed] and (step.method, step.seed, step.trial) not in failed
+        for step in validated.itertuples()
+    ]
+    ends = part.steps.groupby(["method", "seed"])[spent].max()
     rows = []
-    for (method, seed), steps in part.steps.groupby(["method", "seed"], sort=False):
+    for (method, seed), steps in validated[counts].groupby(["method", "seed"], sort=False):
         best = -math.inf
-        for step in steps.sort_values(spent, kind="stable").itertuples():
-            counts = step.model == targets[method, seed] and (method, seed, step.trial) not in failed
-            if counts and pd.notna(step.val_accuracy) and step.val_accuracy > best:
-                best = float(step.val_accuracy)
-                rows.append({"method": method, "seed": seed, "spent": getattr(step, spent), "best": best})
-        if best > -math.inf:
-            rows.append({"method": method, "seed": seed, "spent": steps[spent].max(), "best": best})
+        for at, value in steps.sort_values(spent, kind="stable")[[spent, "val_accuracy"]].to_numpy(dtype=float):
+            if value > best:
+                best = value
+                rows.append({"method": method, "seed": seed, "spent": at, "best": best})
+        rows.append({"method": method, "seed": seed, "spent": ends[method, seed], "best": best})
     return pd.DataFrame(rows, columns=["method", "seed", "spent", "best"])
 
 
@@ -233,7 +216,7 @@ def mean_curve(curves: pd.DataFrame) -> pd.DataFrame:
     begin = max(c["spent"].iloc[0] for c in seeds)
     grid = np.unique(curves["spent"].to_numpy(dtype=float))
     grid = grid[grid >= begin]
-    at = [c["best"].to_numpy(dtype=float)[np.searchsorted(c["spent"], grid, side="right") - 1] for c in seeds]
+    at = [at_times(c["spent"], c["best"], grid) for c in seeds]
     return pd.DataFrame({"spent": grid, "best": np.mean(at, axis=0)})
 
 

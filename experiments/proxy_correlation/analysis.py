@@ -17,6 +17,7 @@ from scipy import stats
 from experiments.gather import KEYS, Records
 from experiments.proxy_correlation import ranks
 from experiments.recording.design import AS_IT_IS, BY_WIDTH, CONFIGURATION, accuracies, designed, models, recorded_steps
+from experiments.statistics.intervals import bootstrap_weights, percentiles
 from jfhpo.core.problem import LR
 from jfhpo.core.space import config_key
 from jfhpo.core.trial import Status
@@ -81,12 +82,12 @@ def agreement(x: np.ndarray, y: np.ndarray, few: int, reach: float) -> dict[str,
     if n >= 3 and np.ptp(x) > 0 and np.ptp(y) > 0:
         found |= {"spearman": stats.spearmanr(x, y).statistic, "kendall": stats.kendalltau(x, y).statistic}
     if n >= ranks.LEAST:
-        weights = ranks.bootstrap_weights(n)
+        weights = bootstrap_weights(n)
         for name in MEASURES:
-            low, high = ranks.interval(getattr(ranks, name)(x, y, weights))
+            low, high = percentiles(getattr(ranks, name)(x, y, weights))
             found |= {f"{name}_low": low, f"{name}_high": high}
         drawn = ranks.spearman(x, y, ranks.subset_weights(n, few))
-        found["few_low"], found["few_high"] = ranks.interval(drawn)
+        found["few_low"], found["few_high"] = percentiles(drawn)
         defined = drawn[~np.isnan(drawn)]
         found["share_as_high"] = np.mean(defined >= reach - 1e-9) if len(defined) else math.nan  # 0.9 is not exact
     return {name: float(value) for name, value in found.items()}
@@ -101,8 +102,8 @@ def gain_of_mapping(records: Records, problem: str, model: str) -> dict[str, flo
     if len(both) < ranks.LEAST:
         return {}
     x, mapped, y = (both[name].to_numpy(float) for name in ("x", "x_mapped", "y"))
-    weights = ranks.bootstrap_weights(len(both))
-    low, high = ranks.interval(ranks.spearman(mapped, y, weights) - ranks.spearman(x, y, weights))
+    weights = bootstrap_weights(len(both))
+    low, high = percentiles(ranks.spearman(mapped, y, weights) - ranks.spearman(x, y, weights))
     one = np.ones((1, len(both)))
     gain = float((ranks.spearman(mapped, y, one) - ranks.spearman(x, y, one))[0])
     return {"gain": gain, "low": low, "high": high, "n": len(both)}

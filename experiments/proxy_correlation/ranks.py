@@ -9,15 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-LEVEL = 0.95
-RESAMPLES = 10_000
+from experiments.statistics.intervals import RESAMPLES
+
 LEAST = 6
 """Fewest configurations that an interval is given for: resamples of fewer are mostly repetitions."""
-
-
-def bootstrap_weights(n: int, seed: int = 0) -> np.ndarray:
-    """Multiplicities of `RESAMPLES` draws of n from n with replacement."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(float)
 
 
 def subset_weights(n: int, size: int, seed: int = 0) -> np.ndarray:
@@ -67,12 +62,3 @@ def picked(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def lost(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Regret of taking the best by x as it is: the highest y of the resample less `picked`, 0 or more."""
     return np.where(weights > 0, y, -np.inf).max(axis=1) - picked(x, y, weights)
-
-
-def interval(draws: np.ndarray) -> tuple[float, float]:
-    """The percentile interval at `LEVEL`; NaN where most draws are undefined."""
-    known = draws[~np.isnan(draws)]
-    if len(known) < len(draws) / 2:
-        return np.nan, np.nan
-    low, high = np.percentile(known, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return float(low), float(high)

@@ -56,13 +56,20 @@ class Axis:
         """The value as `distribution` has it."""
         return self.levels.index(value) if self.levels else self.unit(value)
 
+    @property
+    def middle(self) -> Any:
+        """What a configuration in which the hyperparameter is inactive counts as."""
+        if self.levels:
+            return self.levels[(len(self.levels) - 1) // 2]
+        return math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+
 
 def axes_of(configs: Sequence[Mapping[str, Any]]) -> list[Axis]:
     """The axes of the configurations: a list of levels for words, and for numbers that take at most a third as many
     values as there are configurations; else a range."""
     found = []
-    for name in configs[0] if configs else ():
-        values = list(dict.fromkeys(c[name] for c in configs))
+    for name in dict.fromkeys(name for c in configs for name in c):
+        values = list(dict.fromkeys(c[name] for c in configs if name in c))
         words = any(isinstance(v, str | bool) for v in values)
         if words or 3 * len(values) <= len(configs) or len(values) == 1:
             found.append(Axis(name, levels=tuple(sorted(values, key=str) if words else sorted(values))))
@@ -74,7 +81,7 @@ def axes_of(configs: Sequence[Mapping[str, Any]]) -> list[Axis]:
 
 def encode(axes: Sequence[Axis], configs: Sequence[Mapping[str, Any]]) -> np.ndarray:
     """Unit coordinates, shape (configurations, hyperparameters)."""
-    return np.array([[axis.unit(c[axis.name]) for axis in axes] for c in configs], dtype=float)
+    return np.array([[axis.unit(c.get(axis.name, axis.middle)) for axis in axes] for c in configs], dtype=float)
 
 
 def fit(axes: Sequence[Axis], configs: Sequence[Mapping[str, Any]], accuracy: np.ndarray) -> RandomForestRegressor:
@@ -96,7 +103,7 @@ def importances(
     try:
         study = optuna.create_study(direction="maximize")
         for config, value in zip(configs, accuracy, strict=True):
-            params = {axis.name: axis.coordinate(config[axis.name]) for axis in axes}
+            params = {axis.name: axis.coordinate(config.get(axis.name, axis.middle)) for axis in axes}
             study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=float(value)))
         found = FanovaImportanceEvaluator(n_trees=trees, seed=seed).evaluate(study)
     finally:

@@ -15,7 +15,8 @@ import pandas as pd
 
 from experiments.gather import KEYS, Records
 from experiments.main import analysis as main
-from experiments.main.analysis import NO_SEARCH, REFERENCE, bootstrap_ratio, search_costs
+from experiments.main.analysis import NO_SEARCH, REFERENCE, search_costs
+from experiments.statistics.intervals import bootstrap_ratio
 from jfhpo.core.trial import Status
 
 CHAIN = ("asked", "after_stopping", "reached", "run", "tokens", "seconds")

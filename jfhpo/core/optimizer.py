@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.problem import Problem
+from jfhpo.core.seeds import training_seed
 from jfhpo.core.trial import COST_UNITS, Config, Fidelity, Status, Trial, TrialResult
 
 
@@ -85,8 +86,8 @@ class Optimizer(ABC):
     def trial(
         self, config: Config, fidelity: Fidelity, resume_from: int = 0, validate_at: tuple[int, ...] = ()
     ) -> Trial:
-        """A trial with the next id and the study's training seed."""
-        return Trial(self._asked, dict(config), fidelity, self.seed, resume_from, validate_at)
+        """A trial with the next id and the study's training seed (`training_seed`), which is not the method's."""
+        return Trial(self._asked, dict(config), fidelity, training_seed(self.seed), resume_from, validate_at)
 
     # -- what a method is --------------------------------------------------------------------------------------
 

@@ -13,9 +13,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.space_specs import read
 from jfhpo.core.trial import Config
-
-KINDS = ("float", "integer", "ordinal", "categorical")
 
 
 def config_key(config: Config) -> str:
@@ -24,59 +23,55 @@ def config_key(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _parameter(name: str, spec: Mapping[str, Any]) -> CS.hyperparameters.Hyperparameter:
-    if not isinstance(spec, Mapping):
-        raise UsageError(f"space.{name}={spec!r} must be a range or a list: type, then low and high, or values")
-    kind = spec.get("type")
-    if kind not in KINDS:
-        raise unknown(f"type of hyperparameter {name}", kind, KINDS)
-    if kind in ("float", "integer"):
-        return _range(name, kind, spec)
-    values = spec.get("values")
-    if not isinstance(values, list | tuple) or not values:
-        raise UsageError(f"space.{name}: {kind} needs a non-empty list of values, got {values!r}")
-    if not all(isinstance(value, str | int | float | bool) for value in values):
-        raise UsageError(f"space.{name}: values {list(values)} must be numbers or words, not lists or mappings")
-    if len(set(values)) != len(values):
-        raise UsageError(f"space.{name}: values {list(values)} repeat; list each once")
-    make = CS.OrdinalHyperparameter if kind == "ordinal" else CS.CategoricalHyperparameter
-    return make(name, list(values))
-
-
-def _range(name: str, kind: str, spec: Mapping[str, Any]) -> CS.hyperparameters.Hyperparameter:
-    low, high, log = spec.get("low"), spec.get("high"), bool(spec.get("log", False))
-    if low is None or high is None:
-        raise UsageError(f"space.{name}: a {kind} range needs low and high, got low={low}, high={high}")
-    for end, value in (("low", low), ("high", high)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise UsageError(f"space.{name}: {end}={value} must be a finite number")
-        if kind == "integer" and value != int(value):
-            raise UsageError(f"space.{name}: {end}={value} must be a whole number, or use type: float")
-    if not low < high:
-        raise UsageError(f"space.{name}: low={low:g} must be below high={high:g}; swap or widen them")
-    if log and low <= 0:
-        raise UsageError(f"space.{name}: low={low:g} must be above 0 for a log range; raise it or set log=false")
-    if kind == "integer":
-        return CS.UniformIntegerHyperparameter(name, int(low), int(high), log=log)
-    return CS.UniformFloatHyperparameter(name, float(low), float(high), log=log)
-
-
 class SearchSpace:
     """The hyperparameters φ that a study searches.
 
     ``specs`` maps a name to ``{type: float|integer, low, high, log}`` or ``{type: ordinal|categorical, values}``.
     Ordinals are numbers whose order matters but whose spacing is the list's own (``rollout_n`` 4, 8, 16).
+
+    A spec may say ``when: {other: [values]}``, with an ordinal or a categorical as the other: the hyperparameter is
+    active while that one is active and has one of these values. A configuration holds its active hyperparameters only.
     """
 
     def __init__(self, specs: Mapping[str, Mapping[str, Any]]):
         if not specs:
             raise UsageError("space: at least one hyperparameter is needed")
-        self.configspace = CS.ConfigurationSpace()
-        self.configspace.add([_parameter(name, spec) for name, spec in specs.items()])
+        self.configspace, self.conditions = read(specs)
+        """The latter: hyperparameter -> (another, the values of that one with which it is active)."""
         self.specs = {name: dict(spec) for name, spec in specs.items()}
         self.names: tuple[str, ...] = tuple(self.specs)
-        self.conditions: dict[str, tuple[str, tuple[Any, ...]]] = {}
-        """Hyperparameter -> (another, the values of that one with which it is active)."""
+        self.parents_first = tuple(sorted(self.names, key=lambda name: len(self._above(name))))
+        """The names with whatever decides over a hyperparameter before it."""
+        self.stand_ins = {name: self._stand_in(name) for name in self.names}
+        """What a surrogate, whose rows are of one length, sees of an inactive hyperparameter: the middle of its range
+        (in log space on log ranges), an ordinal's middle value (of two, the lower), a categorical's first."""
+
+    def _above(self, name: str) -> list[str]:
+        """What decides over a hyperparameter, and over that, and so on."""
+        found: list[str] = []
+        while name in self.conditions:
+            name = self.conditions[name][0]
+            found.append(name)
+        return found
+
+    def _stand_in(self, name: str) -> Any:
+        spec = self.specs[name]
+        if spec["type"] == "categorical":
+            return spec["values"][0]
+        if spec["type"] == "ordinal":
+            return spec["values"][(len(spec["values"]) - 1) // 2]
+        return self._own(name, self.configspace[name].to_value(0.5))
+
+    def is_active(self, name: str, config: Config) -> bool:
+        """Whether a configuration is to hold this hyperparameter. It may lack others, and hold too many."""
+        if name not in self.conditions:
+            return True
+        parent, values = self.conditions[name]
+        return config.get(parent) in values and self.is_active(parent, config)
+
+    def filled(self, config: Config) -> dict[str, Any]:
+        """A value for every hyperparameter: the configuration's, and stand-ins for the inactive ones."""
+        return {name: config.get(name, self.stand_ins[name]) for name in self.names}
 
     def sample(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
         """`count` configurations drawn uniformly (log-uniformly on log ranges) from `rng`."""
@@ -85,7 +80,8 @@ class SearchSpace:
         return [self._plain(dict(c)) for c in ([drawn] if count == 1 else drawn)]
 
     def spread(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
-        """`count` configurations that cover the space evenly: a scrambled Sobol sequence (Owen 1998)."""
+        """`count` configurations that cover the space evenly: a scrambled Sobol sequence (Owen 1998), one coordinate
+        per hyperparameter; the coordinates of inactive ones are dropped."""
         bits = max(math.ceil(math.log2(count)), 0)  # the sequence is balanced over powers of two
         units = qmc.Sobol(len(self.names), scramble=True, rng=rng).random_base2(bits)[:count]
         return [self._plain({n: self._from_unit(n, u) for n, u in zip(self.names, row, strict=True)}) for row in units]
@@ -99,9 +95,15 @@ class SearchSpace:
 
     def neighbour(self, config: Config, rng: np.random.Generator, scale: float) -> dict[str, Any]:
         """A nearby configuration: numbers move by a normal step of `scale` in unit coordinates, and each
-        categorical or ordinal is redrawn with probability `scale`, ordinals to an adjacent value."""
+        categorical or ordinal is redrawn with probability `scale`, ordinals to an adjacent value. What this makes
+        active is drawn from its whole range."""
         near = dict(config)
-        for name in self.names:
+        for name in self.parents_first:
+            if not self.is_active(name, near):
+                continue
+            if name not in near:
+                near[name] = self._from_unit(name, rng.random())
+                continue
             parameter = self.configspace[name]
             if isinstance(parameter, CS.CategoricalHyperparameter):
                 if rng.random() < scale:
@@ -117,16 +119,17 @@ class SearchSpace:
 
     def encode(self, configs: Sequence[Config]) -> np.ndarray:
         """Unit-cube features, shape (len(configs), dim): numbers and ordinals one column (log ranges in log
-        space), categoricals of two values one column, of more values one column per value."""
+        space), categoricals of two values one column, of more values one column per value. Inactive ones are
+        encoded as their stand-ins."""
         columns = []
         for name in self.names:
-            parameter, values = self.configspace[name], [c[name] for c in configs]
+            parameter, values = self.configspace[name], [c.get(name, self.stand_ins[name]) for c in configs]
             if isinstance(parameter, CS.CategoricalHyperparameter):
                 choices = list(parameter.choices)
                 kept = choices[1:] if len(choices) == 2 else choices
                 columns += [[float(v == choice) for v in values] for choice in kept]
             else:
-                columns.append([self._coordinate(name, v) for v in values])
+                columns.append(self._coordinates(name, values))
         return np.array(columns, dtype=np.float64).reshape(-1, len(configs)).T
 
     def code(self, configs: Sequence[Config]) -> np.ndarray:
@@ -134,25 +137,27 @@ class SearchSpace:
         coordinates as in `encode`, and the index of a categorical's value."""
         columns = []
         for name in self.names:
-            if self.specs[name]["type"] == "categorical":
-                values = list(self.specs[name]["values"])
-                columns.append([float(values.index(c[name])) for c in configs])
-            else:
-                columns.append([self._coordinate(name, c[name]) for c in configs])
+            columns.append([self._code(name, c.get(name, self.stand_ins[name])) for c in configs])
         return np.array(columns, dtype=np.float64).reshape(len(self.names), len(configs)).T
 
+    def _code(self, name: str, value: Any) -> float:
+        spec = self.specs[name]
+        return (
+            float(list(spec["values"]).index(value)) if spec["type"] == "categorical" else self._coordinate(name, value)
+        )
+
     def decode(self, code: Sequence[float]) -> dict[str, Any]:
-        """The configuration of one row of `code`."""
-        config = {}
-        for name, value in zip(self.names, code, strict=True):
-            spec = self.specs[name]
-            if spec["type"] == "categorical":
-                config[name] = spec["values"][round(float(value))]
-            elif spec["type"] == "ordinal":
-                config[name] = spec["values"][round(float(value) * (len(spec["values"]) - 1))]
-            else:
-                config[name] = self.configspace[name].to_value(float(np.clip(value, 0.0, 1.0)))
-        return self._plain(config)
+        """The configuration of one row of `code`: what the row says of inactive hyperparameters is dropped."""
+        return self._plain({name: self.decode_value(name, value) for name, value in zip(self.names, code, strict=True)})
+
+    def decode_value(self, name: str, code: float) -> Any:
+        """The value of one hyperparameter from its column of `code`."""
+        spec = self.specs[name]
+        if spec["type"] == "categorical":
+            return spec["values"][round(float(code))]
+        if spec["type"] == "ordinal":
+            return spec["values"][round(float(code) * (len(spec["values"]) - 1))]
+        return self._own(name, self.configspace[name].to_value(float(np.clip(code, 0.0, 1.0))))
 
     def allowed_codes(self) -> dict[int, list[float]]:
         """Column -> the values that `code` takes there, rising; columns that take any value in [0, 1] are left out."""
@@ -166,34 +171,57 @@ class SearchSpace:
                 found[column] = [self._coordinate(name, v) for v in range(int(spec["low"]), int(spec["high"]) + 1)]
         return found
 
-    def _coordinate(self, name: str, value: Any) -> float:
-        """Unit coordinate of a number or an ordinal's value."""
-        spec = self.specs[name]
-        if spec["type"] == "ordinal":
-            return list(spec["values"]).index(value) / max(len(spec["values"]) - 1, 1)
-        return self._unit(self.configspace[name], float(value))
+    def conditional_codes(self) -> dict[int, tuple[int, list[float], float]]:
+        """Column of a hyperparameter with a condition -> (the column that decides over it, the codes of that one with
+        which it is active, its own code while it is inactive); columns that decide come before those they decide on."""
+        found = {}
+        for name in self.parents_first:
+            if name in self.conditions:
+                parent, values = self.conditions[name]
+                codes = [self._code(parent, value) for value in values]
+                column = self.names.index(name)
+                found[column] = (self.names.index(parent), codes, self._code(name, self.stand_ins[name]))
+        return found
 
-    @staticmethod
-    def _unit(parameter: Any, value: float) -> float:
-        """Unit coordinate of a number; outside [0, 1] for one beyond its range (a learning rate that was mapped
-        to another model size may lie there)."""
-        low, high = float(parameter.lower), float(parameter.upper)
-        if parameter.log:
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        return (value - low) / (high - low)
+    def _coordinate(self, name: str, value: Any) -> float:
+        return float(self._coordinates(name, [value])[0])
+
+    def _coordinates(self, name: str, values: Sequence[Any]) -> np.ndarray:
+        """Unit coordinates of numbers or of an ordinal's values; outside [0, 1] for a number beyond its range
+        (a learning rate that was mapped to another model size may lie there)."""
+        spec, parameter = self.specs[name], self.configspace[name]
+        if spec["type"] == "ordinal":
+            place = {value: i / max(len(spec["values"]) - 1, 1) for i, value in enumerate(spec["values"])}
+            return np.array([place[value] for value in values])
+        scale = np.log if parameter.log else np.asarray
+        low, high = scale(float(parameter.lower)), scale(float(parameter.upper))
+        return (scale(np.array(values, dtype=np.float64)) - low) / (high - low)
 
     def validate(self, config: Config) -> dict[str, Any]:
-        """The configuration with plain values; a `UsageError` names what is missing, unknown or out of range."""
+        """The configuration with plain values; a `UsageError` names what is missing, unknown, inactive or out of
+        range."""
         for name in config:
             if name not in self.specs:
                 raise unknown("hyperparameter", name, self.names)
-        for name in self.names:
+        for name in self.parents_first:
+            if not self.is_active(name, config):
+                if name in config:
+                    raise UsageError(
+                        f"hyperparameter {name}={config[name]!r} is inactive {self._because(name, config)}"
+                    )
+                continue
             if name not in config:
                 raise UsageError(f"hyperparameter {name} is missing from the configuration {dict(config)}")
             scalar = isinstance(config[name], str | int | float)
             if not scalar or not self.configspace[name].legal_value(config[name]):
                 raise UsageError(f"hyperparameter {name}={config[name]!r} is not allowed; valid: {self.allowed(name)}")
         return self._plain(config)
+
+    def _because(self, name: str, config: Config) -> str:
+        """Why a hyperparameter is inactive, and what to do."""
+        parent, values = self.conditions[name]
+        here = f"{parent}={config[parent]!r}" if parent in config else f"{parent} inactive too"
+        return f"with {here}: it needs {' or '.join(f'{parent}={value!r}' for value in values)}; leave it out"
 
     def allowed(self, name: str) -> str:
         """What a hyperparameter may be, in words."""
@@ -203,8 +231,9 @@ class SearchSpace:
         return f"{spec['low']:g} to {spec['high']:g}"
 
     def _plain(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Python scalars of the type that the space declares, in its order: equal configurations have equal keys."""
-        return {name: self._own(name, config[name]) for name in self.names}
+        """The active hyperparameters as Python scalars of the type that the space declares, in its order: equal
+        configurations have equal keys."""
+        return {name: self._own(name, config[name]) for name in self.names if self.is_active(name, config)}
 
     def _own(self, name: str, value: Any) -> Any:
         spec = self.specs[name]

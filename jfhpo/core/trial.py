@@ -31,7 +31,7 @@ class Trial:
     config: Config
     fidelity: Fidelity
     seed: int
-    """Seed of the training run: prompt order and sampling."""
+    """Seed of the training run: prompt order and sampling (`jfhpo.core.seeds.training_seed` of the study's)."""
     resume_from: int = 0
     """Step of a checkpoint of the same configuration and model that the trial may start from; 0 for the base.
     The study falls back to an earlier checkpoint, or to the base, where that one is gone."""

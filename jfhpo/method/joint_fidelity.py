@@ -108,16 +108,15 @@ class JointFidelity(Optimizer):
             return None if self.running else self._first_rung(self.problem.space.sample(self.rng, 1)[0])
         busy = {(config_key(c.config), c.model) for c in self.running.values()}
         candidates = self.seen.continuations(self.models, busy, self.settings.checkpoint_reuse)
-        if (new := self._new(surrogate)) is not None:
+        ranking = self._ranking(surrogate)
+        if (new := self._new(surrogate, ranking)) is not None:
             candidates.append(new)
-        if not candidates:
-            return None
-        return self._trial(candidates[int(np.argmax(self._values(surrogate, candidates)))])
+        return self._trial(self._most_valuable(surrogate, candidates, ranking[0].mean)) if candidates else None
 
     def _first_rung(self, config: Config) -> Trial:
         return self._trial(Candidate(config, self.models[0], self.problem.rungs[0], 0))
 
-    def _new(self, surrogate: Surrogate) -> Candidate | None:
+    def _new(self, surrogate: Surrogate, ranking: list[Ranked]) -> Candidate | None:
         """The configuration, not tried before, that is worth most per cost on the first rung of the proxy: the target
         is bought only for what the proxy has seen, or the corners of the space, where the surrogate knows least,
         would be explored at the target's price."""
@@ -128,23 +127,22 @@ class JointFidelity(Optimizer):
             surrogate,
             self.features,
             Fidelity(model, steps),
-            best=self._ranking(surrogate)[0].mean,
+            best=ranking[0].mean,
             expect=lambda config: self.costs.expect(model, config, steps),
-            near=[ranked.config for ranked in self._ranking(surrogate)[:3]],
+            near=[ranked.config for ranked in ranking[:3]],
             seed=int(self.rng.integers(2**31)),
             effort=Effort(self.settings.raw_samples, self.settings.restarts),
         )
         known = self.seen.tried.keys() | {config_key(c.config) for c in self.running.values()}
         return None if config_key(config) in known else Candidate(config, model, steps, 0)
 
-    def _values(self, surrogate: Surrogate, candidates: list[Candidate]) -> np.ndarray:
-        """log α of each candidate, shape (n,)."""
-        from jfhpo.method.proposal import values
+    def _most_valuable(self, surrogate: Surrogate, candidates: list[Candidate], best: float) -> Candidate:
+        """The candidate of the greatest α."""
+        from jfhpo.method.proposal import most_valuable
 
         target = self._target_x([c.config for c in candidates])
         costs = [self.costs.expect(c.model, c.config, c.steps - c.paid) for c in candidates]
-        best = self._ranking(surrogate)[0].mean
-        return values(surrogate, target, self.learner.x(candidates), best, np.array(costs))
+        return candidates[most_valuable(surrogate, target, self.learner.x(candidates), best, np.array(costs))]
 
     def _trial(self, candidate: Candidate) -> Trial:
         trial = self.trial(

@@ -7,6 +7,7 @@ rounding afterwards is worse). The function is handed rows of `SearchSpace.code`
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,31 +55,54 @@ class Codes:
         self.fixed = {c: values[0] for c, values in lists.items() if len(values) == 1}
         self.discrete = {c: values for c, values in self.discrete.items() if c not in self.fixed}
 
+        self._active_with = {
+            column: (parent, [allowed[parent].index(code) for code in codes], own)
+            for column, (parent, codes, own) in space.conditional_codes().items()
+        }
+        """Column of a hyperparameter with a condition -> (its parent's, which of the parent's values, own stand-in)."""
+        self._parents = {
+            parent: torch.tensor(allowed[parent], dtype=torch.double) for parent, *_ in self._active_with.values()
+        }
+
+    def active(self, codes: Tensor) -> dict[int, Tensor]:
+        """Column of a hyperparameter with a condition -> whether it is active in each of the rows (b, H): (b,)."""
+        found: dict[int, Tensor] = {}
+        for column, (parent, wanted, _) in self._active_with.items():
+            at = (codes[..., parent, None].detach() - self._parents[parent]).abs().argmin(-1)
+            found[column] = torch.isin(at, torch.tensor(wanted))
+            if parent in found:
+                found[column] &= found[parent]
+        return found
+
     def features(self, codes: Tensor) -> Tensor:
-        """φ (b, ·) of rows (b, H): what `SearchSpace.encode` gives for their configurations."""
-        columns = []
+        """φ (b, ·) of rows (b, H): what `SearchSpace.encode` gives for their configurations. What a row says of
+        inactive hyperparameters changes nothing, or the surrogate would seem to be uncertain about it."""
+        active, columns = self.active(codes), []
         for column in range(len(self.space.names)):
             value, count = codes[..., column : column + 1], self._values.get(column, 2)
+            if column in active:
+                value = torch.where(active[column][..., None], value, self._active_with[column][2])
             columns += [value] if count == 2 else [(value == i).to(codes) for i in range(count)]
         return torch.cat(columns, dim=-1)
 
     def costs(self, expect: Callable[[Config], float]) -> Callable[[Tensor], Tensor]:
         """Rows (b, H) -> their expected costs (b,). Of φ, only the rollouts matter: `expect` is asked once for each
-        of their values."""
-        low = self.space.decode(self.bounds[0, : len(self.space.names)].tolist())
-        if ROLLOUTS not in low:
-            only = expect(low)
+        of their values, and once for configurations without them."""
+        if ROLLOUTS not in self.space.names:
+            only = expect({})
             return lambda codes: codes.new_full((len(codes),), only)
         column = self.space.names.index(ROLLOUTS)
         grid = torch.tensor(self.space.allowed_codes()[column], dtype=torch.double)
-        values = [self.space.decode(self._with(column, code))[ROLLOUTS] for code in grid.tolist()]
-        known = torch.tensor([expect(low | {ROLLOUTS: value}) for value in values], dtype=torch.double)
-        return lambda codes: known[(codes[:, column : column + 1].detach() - grid).abs().argmin(dim=1)]
+        values = [self.space.decode_value(ROLLOUTS, code) for code in grid.tolist()]
+        known = torch.tensor([expect({ROLLOUTS: value}) for value in values], dtype=torch.double)
+        without = expect({}) if column in self._active_with else math.nan
 
-    def _with(self, column: int, value: float) -> list[float]:
-        row = self.bounds[0, : len(self.space.names)].tolist()
-        row[column] = value
-        return row
+        def cost(codes: Tensor) -> Tensor:
+            found = known[(codes[:, column : column + 1].detach() - grid).abs().argmin(dim=1)]
+            active = self.active(codes).get(column)
+            return found if active is None else torch.where(active, found, without)
+
+        return cost
 
 
 class _Function(AcquisitionFunction):

@@ -25,6 +25,8 @@ import torch
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from gpytorch.mlls import ExactMarginalLogLikelihood
+from gpytorch.settings import lazily_evaluate_kernels
+from linear_operator import to_dense
 from torch import Tensor
 
 from jfhpo.method.kernels import fidelity_kernel
@@ -98,8 +100,9 @@ class Surrogate:
         self._L = torch.linalg.cholesky(K)
         self._alpha = torch.cholesky_solve((Y - self._mean).unsqueeze(-1), self._L).squeeze(-1)
 
-    def _k(self, a: Tensor, b: Tensor) -> Tensor:
-        return self.model.covar_module(a, b).to_dense()
+    def _k(self, a: Tensor, b: Tensor, diag: bool = False) -> Tensor:
+        with lazily_evaluate_kernels(False):  # laziness saves memory at sizes that no study reaches, and costs time
+            return to_dense(self.model.covar_module(a, b, diag=diag))
 
     def state(self) -> dict:
         """Hyperparameters, without the data."""
@@ -117,7 +120,7 @@ class Surrogate:
         cross = self._k(x, self._X)  # (b, n)
         mean = self._mean + cross @ self._alpha
         white = torch.linalg.solve_triangular(self._L, cross.T, upper=False)  # (n, b)
-        prior = self.model.covar_module(x, diag=True)
+        prior = self._k(x, x, diag=True)
         variance = prior - white.square().sum(0)
         return self._centre + self._scale * mean, self._scale * variance.clamp_min(1e-12).sqrt()
 
@@ -128,9 +131,9 @@ class Surrogate:
         both = torch.cat([target, observed])  # (2b, D)
         cross = self._k(both, self._X)  # (2b, n)
         white = torch.linalg.solve_triangular(self._L, cross.T, upper=False)  # (n, 2b)
-        prior = self.model.covar_module(both, diag=True)
+        prior = self._k(both, both, diag=True)
         variance = (prior - white.square().sum(0)).clamp_min(1e-12)
-        between = self.model.covar_module(target.unsqueeze(1), observed.unsqueeze(1)).to_dense().reshape(b)
+        between = self._k(target, observed, diag=True)
         covariance = between - (white[:, :b] * white[:, b:]).sum(0)
         correlation = covariance / (variance[:b] * (variance[b:] + self._noise)).sqrt()
         mean = self._mean + cross[:b] @ self._alpha

@@ -20,6 +20,7 @@ from jfhpo.core.cost_model import CostModel
 from jfhpo.core.errors import UsageError
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.problem import Problem
+from jfhpo.core.seeds import training_seed
 from jfhpo.core.space import config_key
 from jfhpo.core.trainer import CheckpointError, Evaluation
 from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResult
@@ -190,7 +191,7 @@ class Study:
                 id=self.history.asked,
                 config=config,
                 fidelity=self.problem.full,
-                seed=self.settings.seed,
+                seed=training_seed(self.settings.seed),
                 resume_from=self._resumable(config),
             )
             run = self._open(trial, "final", self.settings.budget)

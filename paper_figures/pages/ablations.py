@@ -1,4 +1,4 @@
-"""JF-HPO with one mechanism taken away at a time, and the methods themselves: paired by seed, beside the paper's."""
+"""JF-HPO with one mechanism changed at a time, and the methods themselves: paired by seed, beside the paper's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 from experiments.ablations import analysis
 from experiments.ablations.analysis import ABLATIONS, FULL, MAIN_ROWS, REFERENCE, WORST_ALLOWED
 from experiments.gather import Records
+from experiments.main.analysis import scores
 from paper_figures import figures, published
 from paper_figures.forest import CAPTION, INTERVAL, forest
 from paper_figures.formats import NOT_KNOWN, Column, Table, percent
@@ -166,7 +167,7 @@ def overview(records: Records) -> Table:
     quoted = {"paper_percent": [paper[m] for m in frame["method"]], "paper_points": [lost[m] for m in frame["method"]]}
     return Table(
         name="ablations",
-        title=f"The methods, and {FULL} without one mechanism at a time",
+        title=f"The methods, and {FULL} with one mechanism changed at a time",
         columns=columns,
         rows=rows,
         caption=f"{budget(records)} Test accuracy of the recommended configuration, trained on the target: mean over "
@@ -210,7 +211,7 @@ def against_random_search(records: Records, frame: pd.DataFrame) -> Table:
 
 def by_seed(records: Records) -> Table:
     """What the means are made of: every seed's test accuracy."""
-    tables = {p: analysis.scores(records, p) for p in records.problems()}
+    tables = {p: scores(records, p) for p in records.problems()}
     methods, several = figures.methods_of(records), len(tables) > 1
     rows = tuple(
         (f"{problem}: {seed}" if several else str(seed), *(number(100 * values.get(m, math.nan)) for m in methods))

@@ -6,6 +6,7 @@ import dataclasses
 
 from baselines.random_search import RandomSearch
 from baselines.recipe import Recipe
+from jfhpo.core.seeds import training_seed
 from jfhpo.core.space import config_key
 from jfhpo.core.trial import Status
 from tests.method.synthetic import World, observed, problem
@@ -69,7 +70,7 @@ def test_the_recipe_is_trained_once_in_full_on_the_target():
     world = World()
     assert [r.status for r in world.drive(Recipe(problem(), seed=4), trials=3)] == [Status.COMPLETED]
     (trial,) = world.trials
-    assert (trial.config, trial.fidelity, trial.seed) == (problem().recipe, problem().full, 4)
+    assert (trial.config, trial.fidelity, trial.seed) == (problem().recipe, problem().full, training_seed(4))
 
 
 def test_the_recipe_is_recommended_whatever_came_of_it():

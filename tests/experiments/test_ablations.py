@@ -9,6 +9,7 @@ import pytest
 
 from experiments.ablations import analysis
 from experiments.gather import load
+from experiments.main.analysis import scores
 from jfhpo.core.trial import Status
 from tests.paper_figures.fake_results import FakeStudy
 
@@ -58,7 +59,7 @@ def test_a_run_without_a_result_is_left_out_and_never_a_zero(tmp_path):
     records = finished(tmp_path, jfhpo={0: 0.9, 1: 0.8, 2: 0.8, 3: 0.8}, no_proxy={0: 0.7})
     found = row(analysis.paired(records, "jfhpo"), "no_proxy")
     assert (found["pairs"], found["difference"]) == (1, pytest.approx(-0.2))
-    table = analysis.scores(records, "last_digit")
+    table = scores(records, "last_digit")
     assert table["no_proxy"].isna().tolist() == [False, True, True, True]
     assert list(table.columns) == ["jfhpo", "no_proxy"]
 
@@ -79,20 +80,6 @@ def test_several_problems_keep_apart(tmp_path):
 
 
 # ---- intervals
-
-
-def test_the_interval_is_the_same_each_time_and_moves_with_its_values():
-    values = [0.02, 0.05, -0.01, 0.30, 0.04, 0.03, 0.00, 0.06]
-    low, high = analysis.bca_interval(values)
-    assert (low, high) == analysis.bca_interval(values)
-    assert analysis.bca_interval([v + 1 for v in values]) == pytest.approx((low + 1, high + 1), abs=1e-3)
-    mean = sum(values) / len(values)
-    assert high - mean > mean - low > 0  # skewed as its values are, which a t interval is not
-
-
-def test_one_value_or_equal_values_give_no_interval():
-    for values in ([], [0.1], [0.1, 0.1, 0.1], [0.9 - 0.8, 0.8 - 0.7, 0.1]):
-        assert all(math.isnan(end) for end in analysis.bca_interval(values))
 
 
 def test_an_interval_that_is_not_known_excludes_nothing():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from experiments.early_stopping_audit import analysis
@@ -150,22 +149,6 @@ def test_runs_of_other_studies_and_models_are_no_rivals(tmp_path):
     assert [r.stop for r in analysis.replay((BelowRivals(),), runs)] == [None] * 18
     stopped = [r.result.score for r in analysis.replay((BelowRivals(least=4),), runs) if r.stop]
     assert stopped == [0.1, 0.1]
-
-
-def test_wilson_intervals():
-    assert analysis.wilson(0, 18) == pytest.approx((0, analysis.Z**2 / (18 + analysis.Z**2)))
-    assert analysis.wilson(18, 18)[0] == pytest.approx(1 - analysis.wilson(0, 18)[1])
-    assert analysis.wilson(1, 3) == pytest.approx((0.0615, 0.7923), abs=1e-4)
-    assert all(math.isnan(x) for x in analysis.wilson(0, 0))
-
-
-def test_the_bootstrap_interval_is_the_same_each_time_and_holds_the_share():
-    saved, steps = np.array([0, 0, 10, 20]), np.array([50, 50, 50, 50])
-    low, high = analysis.bootstrap_share(saved, steps)
-    assert (low, high) == analysis.bootstrap_share(saved, steps)
-    assert 0 <= low < 0.15 < high <= 0.4
-    assert analysis.bootstrap_share(np.array([5, 5]), np.array([50, 50])) == pytest.approx((0.1, 0.1))
-    assert all(math.isnan(x) for x in analysis.bootstrap_share(saved[:1], steps[:1]))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from experiments import launch, run
 from experiments.launch import plan
 from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
-from jfhpo.study.methods import methods
+from jfhpo.study.methods import method, methods
 
 ONE = ["smoke", "method=recipe"]
 """One study, so that a test loads one configuration."""
@@ -59,7 +59,7 @@ def test_bad_input_is_one_line_that_says_what_is_valid_and_touches_nothing(word,
 
 def test_an_unknown_scale_in_first_place_is_refused_with_the_valid_ones(capsys):
     assert launch.main(["mimi"]) == 2
-    assert "unknown scale 'mimi' (did you mean 'mini'?); valid: bench, mini, smoke" in capsys.readouterr().err
+    assert "unknown scale 'mimi' (did you mean 'mini'?); valid: bench, full, mini, smoke" in capsys.readouterr().err
 
 
 def test_a_setting_of_one_method_needs_to_know_which(capsys):
@@ -123,6 +123,83 @@ def test_the_scale_may_be_the_first_word_or_a_setting(words):
 def test_without_a_scale_it_is_mini():
     (job,) = plan(["method=recipe", "seed=0"]).jobs
     assert job.config.scale == "mini"
+
+
+def test_a_scale_may_name_its_experiment_and_a_word_another():
+    planned = plan(["full", "method=recipe", "seed=0"])
+    assert planned.experiment == "benchmark"
+    assert {job.config.experiment for job in planned.jobs} == {"benchmark"}
+    assert plan(["smoke", "experiment=benchmark", "method=recipe"]).experiment == "benchmark"
+    with pytest.raises(UsageError, match="scale of experiment main 'full'"):
+        plan(["full", "experiment=main"])
+
+
+def test_a_problem_of_the_sweep_is_chosen_by_its_name():
+    (job,) = plan(["full", "problem=last_digit-m3", "method=recipe", "seed=2"]).jobs
+    assert (job.config.problem.name, job.config.problem.target, job.config.seed) == ("last_digit-m3", "m3", 2)
+    assert job.folder.parts[-3:] == ("last_digit-m3", "recipe", "seed=2")
+
+
+def test_every_seed_is_a_configuration_of_its_own():
+    from experiments.config import identity, load
+
+    jobs = plan(["mini", "method=recipe"]).jobs
+    assert [job.config.seed for job in jobs] == list(sweeps("main")["mini"].seeds)
+    assert [identity(load(job.words)) for job in jobs] == [identity(job.config) for job in jobs]
+
+
+def test_a_method_that_cannot_run_on_a_problem_is_left_out_aloud_unless_it_was_asked_for(monkeypatch):
+    monkeypatch.setattr(method("random_search"), "unsupported", classmethod(lambda cls, problem: "too conditional"))
+    planned = plan(["smoke"])
+    assert {job.config.method.name for job in planned.jobs} == {"recipe", "jfhpo"}
+    assert planned.left_out == ("random_search cannot run on problem=last_digit: too conditional",)
+    assert len(plan(["smoke", "method=random_search"]).jobs) == 1  # refused when it is built, with the reason
+
+
+# -- what is said beforehand
+
+
+def studies(tmp_path, *words: str) -> list[launch.Job]:
+    return list(plan([*words, f"out={tmp_path}"]).jobs)
+
+
+def test_a_short_wait_is_not_announced(tmp_path):
+    assert launch.announcement(studies(tmp_path, "smoke"), 3, 2, bases=0) == ""
+
+
+def test_a_long_wait_is_the_budgets_shared_among_the_processes(tmp_path):
+    jobs = studies(tmp_path, "mini", "budget=150")
+    assert launch.announcement(jobs[:6], 6, 2, bases=0) == (
+        "6 of 6 studies are missing: at most 8 min of trainer time, 2 at once. "
+        "Stop it when you like: the same command continues."
+    )
+    assert "at most 15 min of trainer time, 1 at once" in launch.announcement(jobs[:6], 6, 1, bases=0)
+    said = launch.announcement(jobs[:5], 6, 2, bases=3)
+    assert "5 of 6 studies are missing: at most 8 min" in said, "five on two processes take three turns"
+    assert "Before that 3 base models are made, about 5 min." in said
+
+
+def test_what_a_study_has_spent_is_not_waited_for_again(tmp_path):
+    (job,) = studies(tmp_path, "mini", "method=jfhpo", "seed=0", "budget=150")
+    job.folder.mkdir(parents=True)
+    step = {"event": "step", "trial": 0, "spent": {"seconds": 80.0}, "record": {"step": 1, "reward_mean": 0.1}}
+    (job.folder / "records.jsonl").write_text(json.dumps(step) + "\n")
+    assert "at most 2 min" in launch.announcement([job], 6, 2, bases=0)  # 70 s
+
+
+def test_what_seconds_do_not_bound_has_no_time(tmp_path):
+    (job,) = studies(tmp_path, "mini", "method=jfhpo", "seed=0", "budget=4e12", "budget_unit=flops")
+    assert launch.announcement([job], 1, 2, bases=0).startswith("1 of 1 studies are missing. Stop it")
+    (job,) = studies(tmp_path, "mini", "experiment=recording", "seed=0")
+    job.planned = 90
+    assert "at most" not in launch.announcement([job], 2, 2, bases=0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0, "0 s"), (59.2, "60 s"), (60, "1 min"), (61, "2 min"), (24000, "6 h 40 min")]
+)
+def test_durations_are_rounded_up(seconds, said):
+    assert launch.duration(seconds) == said
 
 
 def test_a_finished_study_is_not_run_again(tmp_path):

@@ -41,11 +41,6 @@ def test_accuracy_is_the_mean_over_seeds_with_a_t_interval(records):
     assert (jfhpo["final_steps_least"], jfhpo["final_steps_most"], jfhpo["k"]) == (50, 50, 10)
 
 
-def test_t_interval_of_three_values():
-    assert analysis.t_half_width([1.0, 2.0, 3.0]) == pytest.approx(T2 / math.sqrt(3))
-    assert math.isnan(analysis.t_half_width([1.0]))
-
-
 def test_one_seed_takes_its_interval_from_the_prompts(tmp_path):
     FakeStudy(tmp_path, "recipe", 0).finish(1.0, 0.6, 0.02, prompts=100)
     only = row(analysis.accuracy(load(tmp_path, "main")), "recipe")
@@ -205,13 +200,6 @@ def test_the_recipe_has_no_search_to_measure(records):
     recipe = row(analysis.efficiency(records), "recipe")
     assert recipe["n"] == 0
     assert recipe[["tokens_per_second", "seconds_per_trial", "trials", "speedup"]].isna().all()
-
-
-def test_one_seed_gives_no_bootstrap_interval_and_more_give_the_same_one_each_time():
-    assert all(math.isnan(x) for x in analysis.bootstrap_ratio([1.0, 2.0], [1.0]))
-    assert analysis.bootstrap_ratio([4.0, 6.0, 5.0], [1.0, 2.0]) == analysis.bootstrap_ratio(
-        [4.0, 6.0, 5.0], [1.0, 2.0]
-    )
 
 
 # ---- curves

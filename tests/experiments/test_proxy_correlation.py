@@ -10,6 +10,7 @@ from scipy import stats
 
 from experiments.gather import load
 from experiments.proxy_correlation import analysis, ranks
+from experiments.statistics.intervals import bootstrap_weights
 from experiments.sweeps import studies_of, sweeps
 from tests.paper_figures.fake_recording import by_ranks, flat, record, recording, sixteen
 
@@ -41,17 +42,17 @@ def test_a_row_of_ones_is_scipys_coefficient_with_ties(tied):
 
 
 def test_multiplicities_mean_repeated_configurations(tied):
-    weights = ranks.bootstrap_weights(12)[:20]
+    weights = bootstrap_weights(12)[:20]
     for found, library in ((ranks.spearman, stats.spearmanr), (ranks.kendall, stats.kendalltau)):
         expected = [library(*(np.repeat(v, row.astype(int)) for v in tied)).statistic for row in weights]
         assert found(*tied, weights) == pytest.approx(expected)
 
 
 def test_draws_have_the_size_they_say_and_are_the_same_every_time():
-    assert set(ranks.bootstrap_weights(7).sum(axis=1)) == {7.0}
+    assert set(bootstrap_weights(7).sum(axis=1)) == {7.0}
     few = ranks.subset_weights(7, 5)
     assert set(few.sum(axis=1)) == {5.0} and few.max() == 1.0
-    assert np.array_equal(ranks.bootstrap_weights(7), ranks.bootstrap_weights(7))
+    assert np.array_equal(bootstrap_weights(7), bootstrap_weights(7))
     assert np.array_equal(few, ranks.subset_weights(7, 5))
 
 
@@ -67,11 +68,6 @@ def test_a_constant_has_no_rank_correlation():
     one = np.ones((1, 4))
     assert np.isnan(ranks.spearman(np.zeros(4), np.arange(4.0), one)).all()
     assert np.isnan(ranks.kendall(np.arange(4.0), np.zeros(4), one)).all()
-    assert np.isnan(ranks.interval(np.array([np.nan, np.nan, 0.5]))).all()
-
-
-def test_an_interval_is_of_percentiles():
-    assert ranks.interval(np.linspace(0, 1, 1001)) == pytest.approx((0.025, 0.975))
 
 
 # ---- correlations of a recording

@@ -49,6 +49,17 @@ def test_unit_coordinates():
     assert Axis("n", levels=(4, 8, 16)).values(3) == [4, 8, 16]
 
 
+def test_a_hyperparameter_that_is_inactive_in_some_counts_as_its_middle_there():
+    """As in the space itself: configurations of a conditional space hold different names."""
+    configs = [{"use_kl": False}, *({"use_kl": True, "kl": kl} for kl in (1e-4, 2e-4, 1e-2))]
+    use, kl = surrogate.axes_of(configs)
+    assert (use.name, kl.name, kl.low, kl.high, kl.log) == ("use_kl", "kl", 1e-4, 1e-2, True)
+    assert surrogate.encode([use, kl], configs)[:, 1] == pytest.approx([0.5, 0.0, np.log10(2) / 2, 1.0])
+    assert Axis("a", low=1.0, high=3.0).middle == 2.0 and Axis("n", levels=(4, 8, 16)).middle == 8
+    shares = surrogate.importances([use, kl], configs, np.array([0.1, 0.8, 0.8, 0.8]), trees=16, seed=0)
+    assert shares["use_kl"] > 2 * shares["kl"]
+
+
 # ---- the forest
 
 

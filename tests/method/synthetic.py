@@ -54,15 +54,25 @@ def problem(**changes: Any) -> Problem:
 OPTIMUM: Config = {"lr": BEST_LR, "kl_loss_coef": BEST_KL, "rollout_n": 16, "lr_scheduler": "constant"}
 
 
+KNOWN = ("lr", "kl_loss_coef", "rollout_n", "lr_scheduler")
+
+
 def accuracy(config: Config, model: str, steps: int) -> float:
-    """Without noise; `config` as it is trained on this model."""
+    """Without noise; `config` as it is trained on this model. In other spaces than `problem`'s, what is missing is at
+    its best, and every other hyperparameter has some effect of its own."""
     size, bias = (SMALL, PROXY_BIAS) if model == "p" else (LARGE, 0.0)
-    off = math.log10(config["lr"] / BEST_LR * size.width / LARGE.width) - bias
+    off = math.log10(config["lr"] / BEST_LR * size.width / LARGE.width) - bias if "lr" in config else 0.0
     if off > (1.0 if model == "l" else 1.3):
         return CHANCE
-    ceiling = 0.93 - 0.18 * off**2 - 0.03 * math.log10(config["kl_loss_coef"] / BEST_KL) ** 2
-    ceiling += 0.01 * math.log2(config["rollout_n"] / 8) - 0.01 * (config["lr_scheduler"] == "cosine")
+    ceiling = 0.93 - 0.18 * off**2 - 0.03 * math.log10(config.get("kl_loss_coef", BEST_KL) / BEST_KL) ** 2
+    ceiling += 0.01 * math.log2(config.get("rollout_n", 8) / 8) - 0.01 * (config.get("lr_scheduler") == "cosine")
+    ceiling -= sum(0.1 * _share(f"{name}={value}") for name, value in config.items() if name not in KNOWN)
     return CHANCE + max(0.0, ceiling - CHANCE) * (1 - math.exp(-steps / 8))
+
+
+def _share(word: str) -> float:
+    """A number from 0 to 1 that belongs to the word."""
+    return int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little") / 2**64
 
 
 def observed(config: Config, model: str, steps: int, noise: float) -> float:
@@ -74,8 +84,9 @@ def observed(config: Config, model: str, steps: int, noise: float) -> float:
 
 def step_cost(config: Config, model: str) -> Cost:
     size = SMALL if model == "p" else LARGE
-    tokens = 100 * config["rollout_n"]
-    return Cost(size.relative_cost * config["rollout_n"] / 8, tokens, 2.0 * size.parameters * tokens)
+    n = config.get("rollout_n", 8)
+    tokens = 100 * n
+    return Cost(size.relative_cost * n / 8, tokens, 2.0 * size.parameters * tokens)
 
 
 def record(config: Config, model: str, step: int, validation: float | None) -> StepRecord:
@@ -83,7 +94,7 @@ def record(config: Config, model: str, step: int, validation: float | None) -> S
     if reward == CHANCE:  # a collapse: from a good start down to chance
         reward = CHANCE + 0.2 * max(0.0, 1 - step / 3)
     cost = step_cost(config, model)
-    return StepRecord(step, reward, 0.01, 0.3, 1.0, 0.0, 10.0, config["lr"], 0.0, cost, validation)
+    return StepRecord(step, reward, 0.01, 0.3, 1.0, 0.0, 10.0, config.get("lr", BEST_LR), 0.0, cost, validation)
 
 
 FULL_COST = 24 * step_cost({"rollout_n": 8}, "l").flops
@@ -116,14 +127,14 @@ class World:
         validated |= {*trial.validate_at, trial.fidelity.steps}
         curve: list[StepRecord] = []
         for step in range(1, steps + 1):
-            score = self._observe(trial, step) if step in validated else None
+            score = self.observe(trial, step) if step in validated else None
             curve.append(record(trial.config, trial.fidelity.model, step, score))
             if resumed < step < steps and (stop := judge(rules(self.rules), curve)):
                 status, reason = Status.EARLY_STOPPED, str(stop)
                 break
         if self.fails(trial):
             status, reason = Status.FAILED, "out of memory"
-        score = self._observe(trial, len(curve)) if curve and status is not Status.FAILED else None
+        score = self.observe(trial, len(curve)) if curve and status is not Status.FAILED else None
         if status is Status.CUT and not (curve and curve[-1].val_accuracy is not None):
             score = None
         if status in (Status.COMPLETED, Status.CUT):
@@ -133,7 +144,7 @@ class World:
         whole = sum((r.cost for r in curve), Cost())
         return TrialResult(trial, status, reason, len(curve), score, tuple(curve), cost, whole, resumed)
 
-    def _observe(self, trial: Trial, step: int) -> float:
+    def observe(self, trial: Trial, step: int) -> float:
         return observed(trial.config, trial.fidelity.model, step, self.noise)
 
     def drive(self, optimizer: Optimizer, budget: float = math.inf, trials: int = 10**6) -> Iterator[TrialResult]:

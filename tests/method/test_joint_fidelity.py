@@ -243,7 +243,7 @@ def failing(trial_ids: set[int], **kwargs: Any) -> World:
 def test_a_failure_is_never_recommended_when_something_else_is_known(failed):
     """Not even when all that is known is no better than chance."""
     optimizer, world = jfhpo(), failing(failed)
-    world._observe = lambda trial, step: 0.13
+    world.observe = lambda trial, step: 0.13
     trials = asked(optimizer, world, 5)
     bad = {t.config["kl_loss_coef"] for t in trials if t.id in failed}
     assert optimizer.recommend()["kl_loss_coef"] not in bad

@@ -104,3 +104,55 @@ def test_a_fidelity_may_be_searched_with_the_configuration(model):
     row = maximise(lambda rows: -(rows[:, 1] - 0.6).abs() - rows[:, 0], model, codes, torch.zeros(0, 2), 0, SMALL)
     assert row[1] == 0.5
     assert row[0] == pytest.approx(0.0, abs=1e-3)
+
+
+CONDITIONAL = {
+    "lr": MIXED["lr"],
+    "rollout_n": {"type": "ordinal", "values": [4, 8, 16], "when": {"loss": ["b", "c"]}},
+    "loss": {"type": "categorical", "values": ["a", "b", "c"]},
+    "norm": {"type": "categorical", "values": ["x", "y", "z"], "when": {"rollout_n": [8, 16]}},
+    "layers": {"type": "integer", "low": 1, "high": 6, "when": {"norm": "y"}},
+}
+"""A chain of three: loss, rollouts, norm, layers."""
+
+
+def test_features_of_a_conditional_spaces_codes_are_what_it_encodes_whatever_the_rows_say_of_the_inactive():
+    space, rng = SearchSpace(CONDITIONAL), np.random.default_rng(0)
+    every, codes = SearchSpace({n: {k: v for k, v in s.items() if k != "when"} for n, s in CONDITIONAL.items()}), []
+    codes = every.code(every.sample(rng, 60))
+    configs = [space.decode(row) for row in codes]
+    assert {len(config) for config in configs} == {2, 3, 4, 5}
+    features = Codes(space).features(torch.tensor(codes))
+    assert features.numpy() == pytest.approx(space.encode(configs))
+    active = Codes(space).active(torch.tensor(codes))
+    for name in ("rollout_n", "norm", "layers"):
+        assert active[space.names.index(name)].tolist() == [name in config for config in configs]
+
+
+def test_costs_of_rows_without_rollouts_are_those_of_configurations_without(model):
+    space = SearchSpace(CONDITIONAL)
+    costs = Codes(space).costs(lambda config: float(config.get("rollout_n", 1)))
+    drawn = space.sample(np.random.default_rng(3), 20)
+    assert costs(torch.tensor(space.code(drawn))).tolist() == [float(c.get("rollout_n", 1)) for c in drawn]
+
+
+def test_it_finds_the_optimum_of_a_conditional_space(model):
+    space = SearchSpace(CONDITIONAL)
+    codes = Codes(space)
+
+    def function(rows):  # loss b, 16 rollouts, norm y and 2 layers; a trap where layers are inactive
+        phi, on = codes.features(rows), codes.active(rows)[4].to(rows)
+        return on * (2 - (phi[:, -1] - 0.2).square()) + phi[:, 1] + (rows[:, 2] == 1) - (phi[:, 0] - 0.5).square()
+
+    found = best(model, space, function)
+    assert found == {"lr": pytest.approx(1e-3, rel=0.1), "rollout_n": 16, "loss": "b", "norm": "y", "layers": 2}
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [{"only": MIXED["only"]}, {"loss": MIXED["loss"]}, {"loss": MIXED["loss"], "only": MIXED["only"]}],
+    ids=lambda specs: "+".join(specs),
+)
+def test_the_smallest_spaces_can_be_searched(model, specs):
+    found = best(model, SearchSpace(specs), lambda rows: rows[:, 0])
+    assert found == {name: spec["values"][-1] for name, spec in specs.items()}

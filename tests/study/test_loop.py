@@ -8,6 +8,7 @@ import pytest
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.optimizer import Optimizer
+from jfhpo.core.seeds import training_seed
 from jfhpo.core.trial import Fidelity, Trial
 from jfhpo.study.history import rivals
 from jfhpo.study.records import read_records
@@ -40,7 +41,7 @@ class Scripted(Optimizer):
 
 
 def trial(i, lr=1e-3, model="small", steps=10, resume_from=0, validate_at=()):
-    return Trial(i, {"lr": lr}, Fidelity(model, steps), 0, resume_from, validate_at)
+    return Trial(i, {"lr": lr}, Fidelity(model, steps), training_seed(0), resume_from, validate_at)
 
 
 def scripted(folder, *trials, early_stopping="none", reuse=True, **keywords):

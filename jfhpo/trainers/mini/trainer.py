@@ -24,6 +24,9 @@ DIGEST_BYTES = 32
 """A checkpoint file is the sha256 of what follows, then a torch archive."""
 VALIDATION_K = 1
 """Samples per validation prompt: with 512 prompts the standard error is at most 2.2 points."""
+VERL = {"lr_scheduler": "constant", "clip_ratio": 0.2, "grad_clip": 1.0, "kl_loss_coef": 1e-3, "rollout_n": 4}
+VERL_LR, VERL_WIDTH = 1e-6, 3584
+"""verl's GRPO example scripts, as ``docs/deviations.md`` has them at this scale; the lr is for that width."""
 
 
 class MiniTrainer(Trainer):
@@ -43,7 +46,7 @@ class MiniTrainer(Trainer):
         began = time.process_time()
         self.trial, self.step = trial, 0
         self.policy, self.reference = (load_base(self.bases[trial.fidelity.model], self.vocabulary) for _ in range(2))
-        self.hp = hyperparameters(trial.config)
+        self.hp = hyperparameters(trial.config, self.policy.shape.width)
         self.optimizer = torch.optim.AdamW(
             [self.policy.flat],
             lr=self.hp.lr,
@@ -170,6 +173,7 @@ class MiniTrainer(Trainer):
         return carried
 
 
-def hyperparameters(config: Config) -> Hyperparameters:
-    """A configuration as the trainer's hyperparameters; the space has checked names and ranges."""
-    return Hyperparameters(**config)
+def hyperparameters(config: Config, width: int) -> Hyperparameters:
+    """A configuration as the trainer's hyperparameters; the space has checked names and ranges. What it does not hold,
+    being inactive or in no space at all, is the VeRL recipe's, the learning rate for a model of this width."""
+    return Hyperparameters(**{"lr": VERL_LR * VERL_WIDTH / width, **VERL, **config})

@@ -12,10 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from experiments.config import build_problem, load
 from jfhpo.core.trainer import CheckpointError, TrainingFailed
 from jfhpo.core.trial import Cost, Fidelity, Trial
 from jfhpo.trainers.mini import trainer as module
-from jfhpo.trainers.mini.trainer import MiniTrainer
+from jfhpo.trainers.mini.family import FAMILY
+from jfhpo.trainers.mini.grpo import Hyperparameters
+from jfhpo.trainers.mini.trainer import MiniTrainer, hyperparameters
 from jfhpo.trainers.mini.vocabulary import EncodedSplit
 from tests.trainers.mini import tiny
 
@@ -150,6 +153,20 @@ def test_prompt_order_and_sampling_are_streams_of_their_own_for_every_seed(train
         trainer.start(trial(1, seed=seed))
         streams |= {bytes(g.get_state().tolist()) for g in (trainer.order.generator, trainer.sampling)}
     assert len(streams) == 6
+
+
+def test_what_a_configuration_does_not_hold_is_the_recipes():
+    problem, _ = build_problem(load([]))
+    width = FAMILY[problem.target].width
+    assert hyperparameters({}, width) == hyperparameters(problem.recipe, width)
+    assert hyperparameters({}, 2 * width).lr == pytest.approx(problem.recipe["lr"] / 2)
+    assert hyperparameters(CONFIG, width) == Hyperparameters(**CONFIG)
+    assert hyperparameters({"kl_loss_coef": 0.3}, width).kl_loss_coef == 0.3
+
+
+def test_a_trial_without_some_hyperparameters_runs(trainer):
+    (record,) = trainer.start(Trial(0, {"lr": 1e-3}, Fidelity("xs", 1), 0))
+    assert record.learning_rate == 1e-3
 
 
 def test_learning_rate_follows_the_horizon_of_the_problem_not_the_length_of_the_trial(trainer):

@@ -1,0 +1,116 @@
+"""One run of NOMAD 4 from one starting point, in a process of its own.
+
+PyNomad wants a function that returns the objective, and keeps its cache, counters, random state and a SIGINT handler in
+the process; an exception within it is the end of that process. So every run has its own, which waits in the objective
+until the next proposal is asked for (`baselines.nomad_worker`), and ends when the run is let go, with the interpreter,
+or when its parent is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from baselines.nomad_space import Encoding
+from jfhpo.core.space import config_key
+from jfhpo.core.trial import Config
+
+WORKER = Path(__file__).with_name("nomad_worker.py")
+MAX_CACHE_HITS = 2000
+"""NOMAD's own limit where all variables are discrete: it may then go round in circles on an exhausted mesh."""
+
+
+class NomadRun:
+    """MADS from a starting configuration.
+
+    Args:
+        answers: by `config_key`, the objective, which is minimised, or None for a failed evaluation. Not copied: an
+            answer is to be there when the next proposal is asked for.
+        parameters: lines of a NOMAD parameter file. A wrong one is a segmentation fault: none may come from a user.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        start: Config,
+        answers: Mapping[str, float | None],
+        parameters: Sequence[str],
+        seed: int,
+    ):
+        self.encoding, self.start, self.answers = encoding, dict(start), answers
+        bounds = [v.bounds for v in encoding.variables]
+        letters = [v.letter for v in encoding.variables]
+        self.problem = {
+            "x0": encoding.point(start),
+            "low": [low for low, _ in bounds],
+            "high": [high for _, high in bounds],
+            "parameters": [
+                f"BB_INPUT_TYPE ( {' '.join(letters)} )",
+                "BB_OUTPUT_TYPE OBJ",
+                "DISPLAY_DEGREE 0",
+                f"SEED {seed}",
+                *parameters,
+                *([] if "R" in letters else [f"MAX_EVAL {MAX_CACHE_HITS}"]),
+            ],
+        }
+        self.process: subprocess.Popen | None = None
+        self.waiting: Config | None = None
+        """The configuration whose answer NOMAD waits for."""
+        self.over = False
+
+    def proposal(self) -> Config | None:
+        """The next configuration without an answer; None where the run has ended: the mesh is at its finest, the
+        starting point failed, or NOMAD did."""
+        if self.over:
+            return None
+        if self.process is None:
+            self._begin()
+        while True:
+            if self.waiting is not None:
+                self._say(self.answers[config_key(self.waiting)])
+            point = self._hear()
+            if point is None:
+                self.over = True
+                self._end()
+                if self.waiting is None:
+                    raise RuntimeError(f"NOMAD ended before its starting point, of {self.problem}; run {WORKER}")
+                return None
+            # The starting point is the configuration that was passed, to the last digit.
+            self.waiting = self.start if self.waiting is None else self.encoding.config(point)
+            if config_key(self.waiting) not in self.answers:
+                return self.waiting
+
+    def _begin(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for the study, which ends its runs by itself
+        )
+        self._end = weakref.finalize(self, _finish, self.process)
+        self._say(self.problem)
+
+    def _say(self, message: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and so has its output
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
+
+    def _hear(self) -> list[float] | None:
+        line = self.process.stdout.readline()
+        return json.loads(line) if line else None
+
+
+def _finish(process: subprocess.Popen) -> None:
+    """Its input ends, and so does it."""
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    process.stdout.close()
+    process.wait()

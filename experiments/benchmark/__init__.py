@@ -1,0 +1,1 @@
+"""The benchmark: every method there is, several problems and targets, enough seeds to tell them apart."""

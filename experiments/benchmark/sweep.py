@@ -1,0 +1,25 @@
+"""Every method in the table of methods, on every problem and two of its targets: the paper's Table 2, and more rows.
+
+Nothing is listed that can be found: a new file in ``baselines/`` or ``conf/problem/`` is a row or columns more.
+"""
+
+from types import MappingProxyType
+
+from experiments.config import groups
+from experiments.gather import method_rank
+from experiments.sweeps import Sweep
+from jfhpo.study.methods import methods
+
+NOT_COMPARED = ("recording",)
+"""Methods that neither search nor give one configuration: they record curves for other experiments."""
+TARGETS = ("m3", "l")
+"""Sizes that configurations are for: the paper has two to three models per task."""
+ON_TARGETS = MappingProxyType(
+    {f"{problem}-{size}": (f"problem={problem}", f"problem.target={size}")
+     for problem in groups()["problem"] for size in TARGETS}
+)  # fmt: skip
+METHODS = tuple(sorted(set(methods()) - set(NOT_COMPARED), key=method_rank))
+SWEEPS = {
+    "full": Sweep(methods=METHODS, seeds=tuple(range(5)), problems=tuple(ON_TARGETS), targets=ON_TARGETS),
+    "smoke": Sweep(methods=("recipe", "random_search", "jfhpo"), seeds=(0,)),
+}
