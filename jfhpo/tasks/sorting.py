@@ -26,7 +26,7 @@ class Sorting(TextTask):
     digits: ClassVar[int] = 5
     prompt_length: ClassVar[int] = digits + 1
     completion_length: ClassVar[int] = sum(range(2, digits + 1)) + digits - 1  # lists of 2, 3, … digits, ",,#", end
-    # Sorting at one glance is learnt too: direct answers have to be spoilt more than in other tasks.
+    # A model learns to sort at one glance too, so direct answers are spoilt more than in the other tasks.
     pollution: ClassVar[Corruption] = Corruption(direct=0.65, wrong_step=0.45)
 
     def draw(self, rng: random.Random) -> Question:

@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from experiments import run
-from experiments.config import all_keys, bases_of, build_problem, groups, identity, load, plain, study_folder
+from experiments.config import all_keys, bases_of, build_problem, groups, identity, load, study_folder
 from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
 from jfhpo.study.methods import methods
@@ -210,15 +210,8 @@ def test_every_problem_can_be_built_at_every_scale(problem, scale):
     assert [spec.size for spec in bases_of(config)] == [built.proxy, built.target]
 
 
-@pytest.mark.parametrize("problem", [p for p in groups()["problem"] if p.endswith("_m3")])
-def test_a_task_with_a_second_target_differs_in_name_and_target_alone(problem):
-    second, first = (plain(load([f"problem={p}"]))["problem"] for p in (problem, problem.removesuffix("_m3")))
-    assert {key for key in first if second[key] != first[key]} == {"name", "target"}
-    assert (second["name"], second["target"]) == (problem, "m3")
-
-
-def test_every_task_is_a_problem_with_two_targets():
-    assert groups()["problem"] == sorted([*TASKS, *(f"{task}_m3" for task in TASKS)])
+def test_every_task_is_a_problem_of_its_name():
+    assert {p: build_problem(load([f"problem={p}"]))[0].task for p in groups()["problem"]} == {t: t for t in TASKS}
 
 
 def test_methods_are_a_group_by_themselves():
