@@ -43,6 +43,8 @@ class TextTask(ABC):
     prompt_length: ClassVar[int]
     completion_length: ClassVar[int]
     """Longest worked solution in tokens, end-of-sequence included: the limit on sampled completions."""
+    pollution: ClassVar[Corruption] = Corruption(direct=0.65, wrong_step=0.25)
+    """How solutions are spoilt for a base that answers 10-40 % right (docs/tasks.md)."""
 
     @abstractmethod
     def draw(self, rng: random.Random) -> Any:

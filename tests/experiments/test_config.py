@@ -14,6 +14,7 @@ from experiments.config import all_keys, bases_of, build_problem, groups, identi
 from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
 from jfhpo.study.methods import methods
+from jfhpo.tasks import TASKS
 
 SIZES = "l, m3, p, s, xs"
 
@@ -207,6 +208,10 @@ def test_every_problem_can_be_built_at_every_scale(problem, scale):
     built, _ = build_problem(config)
     assert built.rungs[-1] == built.max_steps
     assert [spec.size for spec in bases_of(config)] == [built.proxy, built.target]
+
+
+def test_every_task_is_a_problem_of_its_name():
+    assert {p: build_problem(load([f"problem={p}"]))[0].task for p in groups()["problem"]} == {t: t for t in TASKS}
 
 
 def test_methods_are_a_group_by_themselves():

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ import jfhpo.tasks
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
+from jfhpo.tasks.text_task import Corruption
 from jfhpo.trainers.mini import hf
 from jfhpo.trainers.mini.model import ModelShape, Transformer
 from jfhpo.trainers.mini.pretrain import Material, NoTransition, PretrainSettings, Progress, make_base
@@ -76,13 +78,23 @@ BASE_SOURCES = ("kernels", "model", "sampling", "vocabulary", "pretrain", "hf")
 
 
 @functools.cache
-def code_version(only: tuple[str, ...] | None = None) -> str:
-    """Hash of the sources that decide what a trial turns out to be (or of the `only` named modules, for a base), of
-    the tasks and of torch's version."""
-    digest = hashlib.sha256(torch.__version__.encode())
+def code_version() -> str:
+    """Hash of the sources that decide what a trial turns out to be: the trainer's and all tasks', and torch's
+    version."""
+    return _version(Path(__file__).parent.glob("*.py"), Path(jfhpo.tasks.__file__).parent.glob("*.py"))
+
+
+@functools.cache
+def base_version(task: str) -> str:
+    """Hash of the sources that decide what a task's base turns out to be, and of torch's version."""
     trainer, tasks = Path(__file__).parent, Path(jfhpo.tasks.__file__).parent
-    modules = [p for p in sorted(trainer.glob("*.py")) if only is None or p.stem in only]
-    for source in [*modules, *sorted(tasks.glob("*.py"))]:
+    own = type(TASKS[task]).__module__.rpartition(".")[2]
+    return _version((trainer / f"{n}.py" for n in BASE_SOURCES), (tasks / f"{n}.py" for n in ("text_task", own)))
+
+
+def _version(*sources: Iterable[Path]) -> str:
+    digest = hashlib.sha256(torch.__version__.encode())
+    for source in itertools.chain(*map(sorted, sources)):
         digest.update(source.name.encode() + source.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -100,7 +112,7 @@ class BaseSpec:
     size: str
     seed: int = 0
     pretrain: tuple[tuple[str, Any], ...] = ()
-    """Settings of `PretrainSettings` that differ from the family's own."""
+    """Settings of `PretrainSettings` that differ from the family's and the task's own."""
 
     @classmethod
     def of(cls, task: str, size: str, pretrain: Mapping[str, Any] | None = None, seed: int = 0) -> BaseSpec:
@@ -108,15 +120,18 @@ class BaseSpec:
             raise unknown("task", task, TASKS)
         if size not in FAMILY:
             raise unknown("model size", size, FAMILY)
-        known = [f.name for f in dataclasses.fields(PretrainSettings)]
-        for name in pretrain or {}:
-            if name not in known:
-                raise unknown("pre-training setting", name, known)
-        return cls(task, size, seed, tuple(sorted((pretrain or {}).items())))
+        """`pretrain` may hold its ``pollution`` as a mapping. Raises `UsageError` for a name that is not known."""
+        settings = dict(pretrain or {})
+        _check_known("pre-training setting", settings, PretrainSettings)
+        if isinstance(settings.get("pollution"), Mapping):
+            _check_known("pollution setting", settings["pollution"], Corruption)
+            settings["pollution"] = Corruption(**settings["pollution"])
+        return cls(task, size, seed, tuple(sorted(settings.items())))
 
     @property
     def settings(self) -> PretrainSettings:
-        return dataclasses.replace(FAMILY[self.size].pretrain, **dict(self.pretrain))
+        own = {"pollution": TASKS[self.task].pollution}
+        return dataclasses.replace(FAMILY[self.size].pretrain, **own | dict(self.pretrain))
 
     @property
     def folder(self) -> Path:
@@ -128,7 +143,7 @@ class BaseSpec:
             shape,
             dataclasses.asdict(self.settings),
             SPLIT_SIZES,
-            code_version(BASE_SOURCES),
+            base_version(self.task),
         ]
         digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:12]
         return (cache_folder() / "bases" / self.task / f"{self.size}-{digest}").resolve()
@@ -136,6 +151,13 @@ class BaseSpec:
     @property
     def made(self) -> bool:
         return (self.folder / "base.json").is_file()
+
+
+def _check_known(what: str, given: Iterable[str], settings: type) -> None:
+    known = [f.name for f in dataclasses.fields(settings)]
+    for name in given:
+        if name not in known:
+            raise unknown(what, name, known)
 
 
 def load_base(folder: Path, vocabulary: Vocabulary) -> Transformer:

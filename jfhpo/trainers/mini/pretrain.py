@@ -15,7 +15,7 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -40,7 +40,8 @@ class PretrainSettings:
     batch: int = 128
     warmup: int = 20
     polluted_steps: int = 80
-    pollution: Corruption = field(default_factory=lambda: Corruption(direct=0.65, wrong_step=0.25))
+    pollution: Corruption = TextTask.pollution
+    """Of the polluted phase; a `BaseSpec` takes its task's own."""
     pool: int = 20_000
     """Worked solutions drawn once per phase; batches are drawn from them."""
 

@@ -82,10 +82,18 @@ def test_saying_what_is_so_anyway_changes_nothing(monkeypatch):
     settings = family.FAMILY["xs"].pretrain
     assert spec(lr=settings.lr, batch=settings.batch).folder == spec().folder
     assert spec(lr=0.1, batch=4).folder == spec(batch=4, lr=0.1).folder
+    assert spec(pollution={"direct": 0.1, "wrong_step": 0.1}) == spec(pollution=Corruption(0.1, 0.1))
     size = dataclasses.replace(family.FAMILY["xs"], relative_cost=99.0)
     before = spec().folder
     monkeypatch.setitem(family.FAMILY, "xs", size)
     assert spec().folder == before
+
+
+def test_a_base_is_polluted_as_its_task_says_unless_told_otherwise():
+    assert BaseSpec.of("sorting", "xs").settings.pollution == TASKS["sorting"].pollution
+    assert TASKS["sorting"].pollution != TASKS["last_digit"].pollution
+    told = BaseSpec.of("sorting", "xs", {"pollution": {"direct": 0.2, "wrong_step": 0.1}})
+    assert told.settings.pollution == Corruption(0.2, 0.1)
 
 
 @pytest.fixture
@@ -95,7 +103,12 @@ def sources(monkeypatch, tmp_path):
         shutil.copytree(Path(module.__file__).parent, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         monkeypatch.setattr(module, "__file__", str(tmp_path / name / Path(module.__file__).name))
     yield tmp_path
+    forget_versions()
+
+
+def forget_versions() -> None:
     family.code_version.cache_clear()
+    family.base_version.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -109,13 +122,15 @@ def sources(monkeypatch, tmp_path):
         ("mini/hf.py", True),
         ("tasks/last_digit.py", True),
         ("tasks/text_task.py", True),
+        ("tasks/sorting.py", False),
+        ("tasks/__init__.py", False),
         ("mini/grpo.py", False),
         ("mini/trainer.py", False),
     ],
 )
 def test_code_that_makes_bases_changes_their_folder_and_other_code_does_not(sources, source, base_changes):
     def versions():
-        family.code_version.cache_clear()
+        forget_versions()
         return spec().folder, family.code_version()
 
     base, trial = versions()
@@ -132,6 +147,7 @@ def test_code_that_makes_bases_changes_their_folder_and_other_code_does_not(sour
         (("last_digits", "xs"), "last_digit"),
         (("last_digit", "m33"), "m3"),
         (("last_digit", "xs", {"max_step": 3}), "max_steps"),
+        (("last_digit", "xs", {"pollution": {"wrong_steps": 0.3}}), "wrong_step"),
     ],
 )
 def test_unknown_words_are_refused_with_the_nearest_known_one(arguments, told):
