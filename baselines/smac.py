@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from baselines.successive_halving import incumbent
+from baselines.successive_halving import incumbent, least_steps
 from jfhpo.core.errors import check_counts
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.optional import optional
@@ -31,6 +31,8 @@ WORST_COST = 1.0
 class SmacSettings:
     eta: int = 3
     """Hyperband's: one configuration in eta is promoted, to eta times the steps."""
+    min_steps: int = 0
+    """The fewest steps a configuration may be judged by; 0: few enough for three rungs."""
     initial: int = 10
     """Configurations tried before the model takes over: the recipe, then random ones."""
     retrain_after: int = 8
@@ -48,7 +50,7 @@ class Smac(Optimizer):
     def __init__(self, problem, *, seed, settings=None):
         super().__init__(problem, seed=seed, settings=settings)
         s = self.settings
-        check_counts(s, eta=2, initial=1, retrain_after=1, min_trials=1)
+        check_counts(s, eta=2, min_steps=0, initial=1, retrain_after=1, min_trials=1)
         optional("smac", "baselines", "method=smac")
         from baselines.smac_facade import as_drawn, facade
 
@@ -59,7 +61,7 @@ class Smac(Optimizer):
             problem.space.configspace,
             initial[: s.initial],
             seed=seed,
-            budgets=(problem.rungs[0], problem.max_steps),
+            budgets=(least_steps(problem, s.eta, s.min_steps), problem.max_steps),
             eta=s.eta,
             retrain_after=s.retrain_after,
             min_trials=s.min_trials,

@@ -61,17 +61,21 @@ def hyperband_brackets(steps: Sequence[int], eta: int, rounding: str = "up") -> 
     return brackets
 
 
-def checked_rung_steps(problem: Problem, eta: int, min_steps: int) -> tuple[int, ...]:
-    """`rung_steps` of a method's settings. With `min_steps` of 0 they begin at the problem's first rung, or earlier
-    where that leaves fewer than three: two rungs are hardly a halving.
+def least_steps(problem: Problem, eta: int, min_steps: int) -> int:
+    """r of a method's settings. `min_steps` of 0 is the problem's first rung, or less where that leaves fewer than
+    three rungs: two are hardly a halving.
 
     Raises:
         UsageError: for more `min_steps` than the problem has.
     """
     if min_steps > problem.max_steps:
         raise UsageError(f"method.min_steps={min_steps} is above problem.max_steps={problem.max_steps}; lower it")
-    three = max(problem.max_steps // eta**2, 1)
-    return rung_steps(min_steps or min(problem.rungs[0], three), problem.max_steps, eta)
+    return min_steps or min(problem.rungs[0], max(problem.max_steps // eta**2, 1))
+
+
+def checked_rung_steps(problem: Problem, eta: int, min_steps: int) -> tuple[int, ...]:
+    """`rung_steps` from `least_steps` on."""
+    return rung_steps(least_steps(problem, eta, min_steps), problem.max_steps, eta)
 
 
 def check_halving(settings: object) -> None:

@@ -38,7 +38,9 @@ def mixed(**changes):
 
 
 def make(of=None, seed=0, **settings):
-    return Smac(of or mixed(), seed=seed, settings=SmacSettings(**settings))
+    """From the problem's first rung on, unless said otherwise."""
+    problem = of or mixed()
+    return Smac(problem, seed=seed, settings=SmacSettings(**{"min_steps": problem.rungs[0]} | settings))
 
 
 def peak(config, steps=24):
@@ -81,8 +83,10 @@ def test_no_bracket_is_lost_to_rounding():
 
 
 def test_steps_are_whole_and_the_last_are_the_problems():
-    trials = drive(make(mixed(max_steps=50, rungs=(12, 25, 50))), peak, 6)
+    problem = mixed(max_steps=50, rungs=(12, 25, 50))
+    trials = drive(make(problem), peak, 6)
     assert [t.fidelity.steps for t in trials] == [17, 17, 17, 50, 50, 50]  # 50 / 3 = 16.7
+    assert make(problem, min_steps=0).ask().fidelity.steps == 6, "three rungs where nothing is said: 50 / 9 = 5.6"
 
 
 def test_without_checkpoint_reuse_every_trial_starts_from_the_base():
@@ -97,11 +101,11 @@ def test_without_checkpoint_reuse_every_trial_starts_from_the_base():
 
 def test_it_comes_nearer_to_the_best_than_random_search_in_as_many_full_runs():
     of = mixed(rungs=(24,))
-    best = {
-        cls: [max(peak(t.config) for t in drive(cls(of, seed=seed), peak, 40)) for seed in range(4)]
-        for cls in (Smac, RandomSearch)
-    }
-    assert 1 - np.mean(best[Smac]) < 0.6 * (1 - np.mean(best[RandomSearch]))
+
+    def best(made):
+        return np.mean([max(peak(t.config) for t in drive(made(of, seed=seed), peak, 40)) for seed in range(4)])
+
+    assert 1 - best(make) < 0.6 * (1 - best(RandomSearch))
 
 
 def test_the_first_point_is_the_recipe_to_the_last_digit_and_then_come_random_ones():
