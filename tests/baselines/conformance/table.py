@@ -28,6 +28,11 @@ def cells(reports: Iterable[pytest.TestReport]) -> Cells:
     return found
 
 
+def columns(found: Cells) -> list[str]:
+    """The checks by name: tests that run in parallel end in any order."""
+    return sorted({column for _, column in found})
+
+
 def header(columns: Sequence[str], width: int) -> list[str]:
     """One line per column, each beginning above its own signs."""
     return [" " * width + " │" * i + " " + name for i, name in enumerate(columns)]

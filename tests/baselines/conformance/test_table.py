@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from tests.baselines.conformance.table import FAILED, NOT_RUN, PASSED, REFUSED, cells, header, rows
+from tests.baselines.conformance.table import FAILED, NOT_RUN, PASSED, REFUSED, cells, columns, header, rows
 
 
 def report(name: str, column: str, outcome: str = "passed", when: str = "call", refused: bool = False):
@@ -31,5 +31,6 @@ def test_other_tests_skipped_ones_and_what_surrounds_a_test_are_no_promise_kept(
 
 def test_rows_are_methods_and_each_column_begins_above_its_signs():
     found = cells([report("tpe", "a"), report("asha", "a", "failed"), report("tpe", "b", refused=True)])
-    assert rows(found, ["a", "b"]) == [("asha", [FAILED, NOT_RUN]), ("tpe", [PASSED, REFUSED])]
+    assert columns(found) == ["a", "b"]
+    assert rows(found, columns(found)) == [("asha", [FAILED, NOT_RUN]), ("tpe", [PASSED, REFUSED])]
     assert header(["a", "b"], width=4) == ["     a", "     │ b"]
