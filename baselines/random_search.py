@@ -6,7 +6,6 @@ is stopped early and nothing is resumed: this is the paper's "Random Search" row
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -15,14 +14,8 @@ from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.trial import Config, Status, Trial, TrialResult
 
 
-@dataclass
-class RandomSearchSettings:
-    """Nothing to set."""
-
-
 class RandomSearch(Optimizer):
     name: ClassVar[str] = "random_search"
-    Settings: ClassVar[type] = RandomSearchSettings
 
     def __init__(self, problem, *, seed, settings=None):
         super().__init__(problem, seed=seed, settings=settings)

@@ -6,21 +6,14 @@ Source: verl's GRPO example scripts. At miniature scale its learning rate is map
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.trial import Config, Trial, TrialResult
 
 
-@dataclass
-class RecipeSettings:
-    """Nothing to set."""
-
-
 class Recipe(Optimizer):
     name: ClassVar[str] = "recipe"
-    Settings: ClassVar[type] = RecipeSettings
 
     def propose(self) -> Trial | None:
         return None if self._asked else self.trial(self.problem.recipe, self.problem.full)

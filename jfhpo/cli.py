@@ -13,9 +13,10 @@ from rich.table import Table
 from jfhpo.core.errors import UsageError
 
 EXAMPLES = """examples:
-  jfhpo run method=jfhpo seed=0 budget=150          one study (all settings: jfhpo run --help)
+  jfhpo run method=jfhpo seed=0 budget=120          one study (all settings: jfhpo run --help)
   jfhpo reproduce smoke                             what ./run_all.sh smoke does
   jfhpo methods                                     what method= may be, and each one's settings
+  jfhpo methods hyperband                           one of them in full
   jfhpo family build p l                            make base models of the miniature family
   jfhpo family ls
   jfhpo checkpoints ls results/.checkpoints         also: verify, gc
@@ -40,16 +41,22 @@ def reproduce(words: Sequence[str]) -> int:
     return main(words, present)
 
 
-def methods() -> int:
-    import dataclasses
+def methods(name: str | None) -> int:
+    from jfhpo.study.methods import about, method, methods, settings_of
 
-    from jfhpo.study.methods import methods
-
-    table = Table("method", "what it is", "settings")
-    for name, cls in sorted(methods().items()):
-        what = (sys.modules[cls.__module__].__doc__ or "").strip().splitlines()[0]
-        table.add_row(name, what, "\n".join(f"{f.name}={f.default}" for f in dataclasses.fields(cls.Settings)))
-    Console().print(table)
+    console = Console()
+    if name is None:
+        table = Table("method", "what it is", "settings")
+        for known, cls in sorted(methods().items()):
+            first = about(cls).split("\n\n")[0].replace("\n", " ")
+            table.add_row(known, first, "\n".join(f"{s.name}={s.default}" for s in settings_of(cls)))
+        console.print(table)
+        return 0
+    console.print(about(method(name)), "", markup=False, highlight=False, sep="\n")
+    table = Table("setting", "default", "meaning")
+    for setting in settings_of(method(name)):
+        table.add_row(f"method.{setting.name}", str(setting.default), setting.meaning)
+    console.print(table if table.row_count else "There is nothing to set.")
     return 0
 
 
@@ -107,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("run", help="run or continue one study")
     verbs.add_parser("reproduce", help="run what is missing of an experiment, then write its tables (./run_all.sh)")
-    verbs.add_parser("methods", help="list the methods and their settings")
+    of_methods = verbs.add_parser("methods", help="list the methods and their settings")
+    of_methods.add_argument("name", nargs="?", help="one of them: all that its file says, and what each setting means")
     of_family = verbs.add_parser("family", help="the miniature model family")
     of_family.add_argument("action", choices=("build", "ls"))
     of_family.add_argument("sizes", nargs="*", help="sizes; all of them by default")
@@ -119,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         if chosen.verb == "methods":
-            return methods()
+            return methods(chosen.name)
         if chosen.verb == "family":
             return family(chosen.action, chosen.sizes, chosen.task)
         return checkpoints(chosen.action, chosen.root, chosen.quota)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from jfhpo.core.errors import UsageError
@@ -12,13 +13,18 @@ from jfhpo.core.seeds import training_seed
 from jfhpo.core.trial import COST_UNITS, Config, Fidelity, Status, Trial, TrialResult
 
 
+@dataclass
+class NoSettings:
+    """There is nothing to set."""
+
+
 class Optimizer(ABC):
     """Any number of trials may be pending (asked, not told). All randomness comes from `seed`; nothing touches
     global state, so the same seed and the same results give the same proposals: that is how a study resumes."""
 
     name: ClassVar[str]
     """What the user types: ``method=<name>``."""
-    Settings: ClassVar[type]
+    Settings: ClassVar[type] = NoSettings
     """A dataclass of the method's settings with their defaults; its fields are the valid ``method.<key>``."""
     early_stopping: str = "none"
     """Preset of `jfhpo.dynamics.early_stopping` that watches this method's trials."""

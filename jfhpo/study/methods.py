@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import functools
 import importlib
 import inspect
+import itertools
 import pkgutil
 import re
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import baselines
@@ -33,6 +38,29 @@ def methods() -> dict[str, type[Optimizer]]:
                         raise RuntimeError(f"two methods are called {cls.name}: {found[cls.name]} and {cls}")
                     found[cls.name] = cls
     return found
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    default: object
+    meaning: str
+
+
+def about(cls: type[Optimizer]) -> str:
+    """What a method's file says of it."""
+    return inspect.cleandoc(sys.modules[cls.__module__].__doc__ or f"{cls.__name__}: its file says nothing of it.")
+
+
+def settings_of(cls: type[Optimizer]) -> list[Setting]:
+    """A method's settings in their order, with what is written below each."""
+    lines = ast.parse(inspect.cleandoc(inspect.getsource(cls.Settings))).body[0].body
+    meanings = {
+        field.target.id: " ".join(ast.literal_eval(below.value).split())
+        for field, below in itertools.pairwise(lines)
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr)
+    }
+    return [Setting(f.name, f.default, meanings.get(f.name, "")) for f in dataclasses.fields(cls.Settings)]
 
 
 def method(name: str) -> type[Optimizer]:
