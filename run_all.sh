@@ -69,7 +69,7 @@ case "${1:-mini}" in
   test)
     shift
     setup "$EVERYTHING"
-    exec python -m pytest -n logical --maxprocesses 8 --dist loadfile "$@"
+    exec python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"
     ;;
   *)
     setup "$RUNS"
