@@ -14,7 +14,7 @@ import sys
 
 import PyNomad
 
-SILENCE = 20
+SILENCE = 60
 """Seconds without a point after which NOMAD hangs: it takes milliseconds, but an exception within it can be a deadlock
 (PyNomad 4.6). The process is ended by SIGALRM then, which needs no Python."""
 
