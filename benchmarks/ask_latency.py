@@ -281,12 +281,12 @@ def run(names: Sequence[str], sizes: Sequence[int], repeats: int, limit: float) 
 
 def table(results: dict[str, Any]) -> Table:
     low, high = GROWTH_RANGE
-    title = "CPU milliseconds of ask + tell on one thread: median / worst"
+    title = "CPU milliseconds of ask + tell on one thread: median/worst"
     columns = (Column(name, justify="right", no_wrap=True) for name in results)
     drawn = Table(Column("n", justify="right", no_wrap=True), *columns, title=title)
     for size in next(iter(results.values()))["levels"]:
         both = [r["levels"][size]["both_cpu"] for r in results.values()]
-        drawn.add_row(str(size), *(f"{1000 * b['median']:,.0f} / {1000 * b['worst']:,.0f}" for b in both))
+        drawn.add_row(str(size), *(f"{1000 * b['median']:,.0f}/{1000 * b['worst']:,.0f}" for b in both))
     exponents = ("–" if r["growth"] is None else f"n^{r['growth']:.2f}" for r in results.values())
     drawn.add_row("growth", *exponents)
     drawn.caption = f"n: observations; growth: from {low} to {high} of them"
