@@ -62,7 +62,7 @@ class Study:
         self.folder, self.problem, self.optimizer = folder, problem, optimizer
         self.trainer, self.registry, self.settings = trainer, registry, settings
         self.observers = observers
-        self.rules = rules(optimizer.early_stopping)
+        self.rules = rules(optimizer.early_stopping, problem.max_steps)
         self.history = History(problem)
         self.costs = CostModel(problem)
         self.open: dict[int, TrialRun] = {}
