@@ -17,7 +17,7 @@ from experiments.scaling_law.curves import RewardCurve, problems_of
 from experiments.statistics.intervals import percentiles
 from jfhpo.dynamics.scaling_law import LAWS, LEAST, fit, forecast, phases
 
-SEEN = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+SEEN = (0.2, 0.4, 0.6, 0.8)
 """Shares of the run after which the rest is foretold."""
 HEADLINE = 0.4
 """The one that the first sentence is about."""
@@ -36,24 +36,24 @@ def reward_range(curve: RewardCurve) -> tuple[float, float] | None:
 
 
 def whole_fits(curves: Sequence[RewardCurve]) -> pd.DataFrame:
-    """One row per curve and law: ``problem``, ``model``, ``configuration``, ``law``, ``rmse`` around the least-squares
+    """One row per curve and law: ``curve`` (its number), ``problem``, ``model``, ``configuration``, ``law``, ``rmse`` around the least-squares
     curve, ``r2``, ``bic`` (Schwarz 1978, normal noise), and ``slow_until`` and ``plateau_from`` as shares of the run
     (infinity: beyond its end). Curves too short to fit are left out."""
     rows = []
-    for curve in curves:
+    for number, curve in enumerate(curves):
         if curve.horizon < LEAST:
             continue
         for name in LAWS:
             fitted, n = fit(curve.rewards, curve.horizon, name, reward_range(curve)), curve.horizon
             squares = max(float(np.sum(fitted.residuals() ** 2)), 1e-12)
             bic = n * math.log(squares / n) + fitted.law.parameters * math.log(n)
-            row = _key(curve, name) | {"rmse": math.sqrt(squares / n), "r2": fitted.r2(), "bic": bic}
+            row = _key(curve, name) | {"curve": number, "rmse": math.sqrt(squares / n), "r2": fitted.r2(), "bic": bic}
             ends = phases(fitted)
             for end in ("slow_until", "plateau_from"):
                 reached = getattr(ends, end)
                 row[end] = math.inf if reached is None else reached
             rows.append(row)
-    columns = ["problem", "model", "configuration", "law", "rmse", "r2", "bic", "slow_until", "plateau_from"]
+    columns = ["curve", "problem", "model", "configuration", "law", "rmse", "r2", "bic", "slow_until", "plateau_from"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -108,7 +108,7 @@ def fit_table(fits: pd.DataFrame) -> pd.DataFrame:
     """One row per problem (and `ALL` of several) and law: ``curves``, medians of ``rmse``, ``r2`` and of the ends of
     the phases (infinity where more than half of the curves do not get there), and the share of curves on which the law
     is ``best`` by BIC."""
-    lowest = fits.groupby(["problem", "model", "configuration"], sort=False)["bic"].transform("min")
+    lowest = fits.groupby("curve")["bic"].transform("min")
     marked, rows = fits.assign(best=fits["bic"] <= lowest), []
     for problem, law, _, part in _groups(marked, None):
         medians = part[["rmse", "r2", "slow_until", "plateau_from"]].median().to_dict()

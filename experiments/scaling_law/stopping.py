@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from experiments.scaling_law.analysis import cluster_interval, widest
+from experiments.scaling_law.analysis import cluster_interval
 from experiments.scaling_law.curves import RewardCurve, problems_of
 from jfhpo.dynamics.early_stopping import RemainingGain
 
@@ -44,9 +44,7 @@ def watch(curves: Iterable[RewardCurve], rule: RemainingGain) -> list[Watched]:
     watched = []
     for curve in curves:
         told = replace(rule, horizon=curve.horizon)
-        rates = [
-            told.rate(curve.rewards[:end]) if end >= told.first else np.inf for end in range(1, curve.horizon)
-        ]
+        rates = [told.rate(curve.rewards[:end]) if end >= told.first else np.inf for end in range(1, curve.horizon)]
         watched.append(Watched(curve, np.array(rates)))
     return watched
 
@@ -89,19 +87,36 @@ def _regret(curves: Sequence[RewardCurve], kept: np.ndarray, final: np.ndarray) 
     return float(np.mean([final[p].max() - final[p][kept[p].argmax()] for p in map(np.array, pools.values())]))
 
 
-def frontier(curves: Sequence[RewardCurve]) -> pd.DataFrame:
-    """`outcome` of every law at every threshold (``setting``), and of the yardstick at every share of the run."""
-    rows = []
-    for law in RULES if curves else ():
+Ends = Mapping[str, Mapping[float, np.ndarray]]
+"""Rule -> setting -> the step at which each run ends, shape (runs,)."""
+
+
+def ends_of(curves: Sequence[RewardCurve]) -> Ends:
+    """Every law at every threshold and the yardstick at every share; of each, the last setting stops nothing."""
+    found = {}
+    for law in RULES:
         watched = watch(curves, RemainingGain(law=law))
-        rows += [{"rule": law, "setting": t} | outcome(curves, stops(watched, t)) for t in THRESHOLDS]
-    for share in FIXED if curves else ():
-        ends = np.array([round(share * curve.horizon) for curve in curves])
-        rows.append({"rule": YARDSTICK, "setting": share} | outcome(curves, ends))
+        found[law] = {t: stops(watched, t) for t in (*THRESHOLDS, -np.inf)}
+    found[YARDSTICK] = {share: np.array([round(share * curve.horizon) for curve in curves]) for share in (*FIXED, 1.0)}
+    return found
+
+
+def frontier(curves: Sequence[RewardCurve], ends: Ends) -> pd.DataFrame:
+    """`outcome` of every ``rule`` at every ``setting``: a row each."""
+    rows = [
+        {"rule": rule, "setting": setting} | outcome(curves, at)
+        for rule, settings in ends.items()
+        for setting, at in settings.items()
+        if curves and not stops_nothing(setting)
+    ]
     return pd.DataFrame(rows)
 
 
-def unseen(curves: Sequence[RewardCurve]) -> pd.DataFrame:
+def stops_nothing(setting: float) -> bool:
+    return setting in (-np.inf, 1.0)
+
+
+def unseen(curves: Sequence[RewardCurve], ends: Ends) -> pd.DataFrame:
     """What is saved and lost where the setting was chosen elsewhere: for each problem (each study, where there is one
     problem) the setting that saves most on the others at a loss of `ALLOWED` at most, applied to it. One row per rule:
     the columns of `outcome` over all held-out runs together, and ``settings``, those chosen."""
@@ -109,29 +124,21 @@ def unseen(curves: Sequence[RewardCurve]) -> pd.DataFrame:
     if len(set(label)) < 2:
         return pd.DataFrame()
     rows = []
-    for rule in (*RULES, YARDSTICK):
-        by_setting = _ends(curves, rule)
-        ends, chosen = np.zeros(len(curves), dtype=int), []
+    for rule, by_setting in ends.items():
+        held_out, chosen = np.zeros(len(curves), dtype=int), []
         for part in dict.fromkeys(label):
             inside = np.array([name == part for name in label])
             setting = _most_saved([c for c, i in zip(curves, inside, strict=True) if not i], by_setting, ~inside)
             chosen.append(setting)
-            ends[inside] = by_setting[setting][inside]
-        rows.append({"rule": rule, "settings": ", ".join(f"{s:g}" for s in chosen)} | outcome(curves, ends))
+            held_out[inside] = by_setting[setting][inside]
+        rows.append({"rule": rule, "settings": ", ".join(f"{s:g}" for s in chosen)} | outcome(curves, held_out))
     return pd.DataFrame(rows)
 
 
 def _parts(curves: Sequence[RewardCurve]) -> list[str]:
-    several = widest(curves) != problems_of(curves)[0] if curves else False
+    """What a setting is chosen without: the curve's problem or, of one problem only, its study."""
+    several = len(problems_of(curves)) > 1
     return [curve.problem if several else str(curve.pool[:2]) for curve in curves]
-
-
-def _ends(curves: Sequence[RewardCurve], rule: str) -> dict[float, np.ndarray]:
-    """Setting -> where each run ends; the last setting stops nothing."""
-    if rule == YARDSTICK:
-        return {share: np.array([round(share * curve.horizon) for curve in curves]) for share in (*FIXED, 1.0)}
-    watched = watch(curves, RemainingGain(law=rule))
-    return {t: stops(watched, t) for t in (*THRESHOLDS, -np.inf)}
 
 
 def _most_saved(curves: Sequence[RewardCurve], by_setting: Mapping[float, np.ndarray], where: np.ndarray) -> float:

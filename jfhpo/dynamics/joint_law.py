@@ -44,8 +44,8 @@ class JointSigmoid:
     steepness: float
     midpoint: float
 
-    def __call__(self, progress: np.ndarray, size: float, initial: float) -> np.ndarray:
-        """R at `progress` (m,) of a model of this size; shape (m,)."""
+    def __call__(self, progress: np.ndarray, size: float | np.ndarray, initial: float | np.ndarray) -> np.ndarray:
+        """R at `progress` (m,) of a model of this size, or of one size each; shape (m,)."""
         rise = 1.0 / (1.0 + np.exp(-self.steepness * (progress - self.midpoint)))
         return self.of_initial * initial + self.of_size * size + self.amplitude * rise
 
@@ -69,7 +69,11 @@ class JointSaturation:
 
 def fit_sigmoid(curves: Sequence[SizedCurve]) -> JointSigmoid:
     """Least squares of version 1; a `UsageError` for curves of one size only."""
-    u, y, size, initial = _points(curves)
+    return sigmoid_through(*_points(curves))
+
+
+def sigmoid_through(u: np.ndarray, y: np.ndarray, size: np.ndarray, initial: np.ndarray) -> JointSigmoid:
+    """Least squares of version 1 through single points: progress, reward, size and R₀, each of shape (n,)."""
     least, found = np.inf, None
     for steepness, midpoint in SIGMOIDS:
         columns = np.column_stack([initial, size, 1.0 / (1.0 + np.exp(-steepness * (u - midpoint)))])
