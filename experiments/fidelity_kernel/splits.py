@@ -93,7 +93,9 @@ def curves(records: Records, problem: str) -> Curves:
 def _names(frame: pd.DataFrame) -> list[tuple | None]:
     """KEYS and trial of the runs in a frame with index CONFIGURATION."""
     studies = frame.index.droplevel("configuration")
-    return [None if pd.isna(trial) else (*study, int(trial)) for study, trial in zip(studies, frame["trial"], strict=True)]
+    return [
+        None if pd.isna(trial) else (*study, int(trial)) for study, trial in zip(studies, frame["trial"], strict=True)
+    ]
 
 
 def nearest_steps(steps: Sequence[int]) -> tuple[int, ...]:

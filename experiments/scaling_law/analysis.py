@@ -32,13 +32,13 @@ ALL = "all"
 
 def reward_range(curve: RewardCurve) -> tuple[float, float] | None:
     """[0, 1] where the rewards keep to it, as those of right and wrong answers do."""
-    return (0.0, 1.0) if 0 <= curve.rewards.min() and curve.rewards.max() <= 1 else None
+    return (0.0, 1.0) if curve.rewards.min() >= 0 and curve.rewards.max() <= 1 else None
 
 
 def whole_fits(curves: Sequence[RewardCurve]) -> pd.DataFrame:
-    """One row per curve and law: ``curve`` (its number), ``problem``, ``model``, ``configuration``, ``law``, ``rmse`` around the least-squares
-    curve, ``r2``, ``bic`` (Schwarz 1978, normal noise), and ``slow_until`` and ``plateau_from`` as shares of the run
-    (infinity: beyond its end). Curves too short to fit are left out."""
+    """One row per curve and law: ``curve`` (its number), ``problem``, ``model``, ``configuration``, ``law``, ``rmse``
+    around the least-squares curve, ``r2``, ``bic`` (Schwarz 1978, normal noise), and ``slow_until`` and
+    ``plateau_from`` as shares of the run (infinity: beyond its end). Curves too short to fit are left out."""
     rows = []
     for number, curve in enumerate(curves):
         if curve.horizon < LEAST:

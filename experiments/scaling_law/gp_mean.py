@@ -3,7 +3,7 @@
     plain     `jfhpo`'s surrogate: a constant mean
     mean      the joint sigmoid of version 1 as the mean, a·R₀ + b·m + γ/(1 + exp(−δ(u − t₀))), and the Gaussian process
               on what is left. Runs begin with nearly the same R₀, so that a·R₀ is a constant
-    forecast  each unfinished training run's own forecast of its final reward, told as one more observation at full steps
+    forecast  each unfinished training run's own forecast of its final reward, told as an observation at full steps
 
 Splits, data and measures are those of `experiments.fidelity_kernel`: held-out full runs of configurations that were
 seen on the proxy, and of new ones.
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.fidelity_kernel.analysis import CASES, LEAST, REFERENCE, held_out, resampled_means
-from experiments.fidelity_kernel.splits import Curves, curves, split
+from experiments.fidelity_kernel.splits import PROXY, Curves, curves, split
 from experiments.gather import KEYS, Records
 from experiments.statistics.intervals import percentiles
 from jfhpo.dynamics import scaling_law
@@ -78,26 +78,27 @@ def own_forecasts(recorded: Curves, rewards: Mapping[tuple, np.ndarray], seed: i
     return recorded.x(*where.T), np.array(told)
 
 
-def predictions(records: Records, problem: str, splits: int = SPLITS) -> pd.DataFrame:
-    """`fidelity_kernel.analysis.held_out` of every variant on every split, the variant in column ``variant``; empty
-    where there are too few configurations."""
+def usable(records: Records, problem: str) -> bool:
+    """Whether there are enough configurations, and runs of them on the proxy with the learning rate mapped by width."""
     recorded = curves(records, problem)
-    if len(recorded.phi) < LEAST:
-        return pd.DataFrame()
+    return len(recorded.phi) >= LEAST and not np.isnan(recorded.accuracy[:, PROXY]).all()
+
+
+def predictions(records: Records, problem: str) -> pd.DataFrame:
+    """`fidelity_kernel.analysis.held_out` of every variant on each of `SPLITS` splits, the variant in column
+    ``variant``."""
+    recorded = curves(records, problem)
     steps = records.of(problem).steps.sort_values("step").groupby([*KEYS, "trial"])["reward_mean"]
     rewards = {key: values.to_numpy(float) for key, values in steps}
     frames = []
-    for seed in range(splits):
+    for seed in range(SPLITS):
         more_x, more_y = own_forecasts(recorded, rewards, seed)
         fits: dict[str, Callable[..., Any]] = {
             PLAIN: Surrogate,
             MEAN: partial(LawMean, full=recorded.rungs[-1]),
             FORECAST: partial(_with_more, more_x, more_y),
         }
-        frames += [
-            held_out(recorded, seed, REFERENCE, fit).assign(variant=name)
-            for name, fit in fits.items()
-        ]
+        frames += [held_out(recorded, seed, REFERENCE, fit).assign(variant=name) for name, fit in fits.items()]
     return pd.concat(frames, ignore_index=True)
 
 
@@ -109,7 +110,7 @@ def comparison(predicted: pd.DataFrame) -> pd.DataFrame:
     """One row per variant and case: ``runs`` held out, ``log_likelihood`` (nats per run, mean), its ``difference`` to
     `PLAIN` on the same runs with the 95 % interval over splits and configurations, and ``rmse``."""
     rows = []
-    for case in CASES if len(predicted) else ():
+    for case in CASES:
         of = predicted[predicted["case"] == case]
         grids = {
             name: of[of["variant"] == name].pivot(index="split", columns="configuration", values="log_likelihood")

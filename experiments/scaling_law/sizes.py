@@ -1,4 +1,4 @@
-"""Whether a law over model sizes foretells a size that was not trained: from the smaller models' curves to the target's.
+"""Whether a law over model sizes foretells a size that was not trained, the target, from the smaller models' curves.
 
 Two scopes: the curves of one configuration (learning rates mapped by width), and those of all of them together, as the
 paper has it, where the law knows a run by its initial reward and its model's size alone. Of the target a law is told

@@ -74,7 +74,7 @@ class KLGrowth:
             return None
         recent = [r.kl for r in curve[-self.patience - 1 :]]
         growth = [(b - a) / max(abs(a), TINY) for a, b in pairwise(recent)]
-        if min(growth) <= self.threshold:
+        if not all(g > self.threshold for g in growth):  # a KL that was not measured, NaN, has not grown
             return None
         return Stop(
             self.name, curve[-1].step, f"KL {recent[0]:.4g} -> {recent[-1]:.4g}, at least {min(growth):+.0%} a step"
@@ -151,7 +151,8 @@ class KLRunaway:
         for back in range(self.patience):
             at = len(curve) - 1 - back
             before = fmean(r.kl for r in curve[at - self.window : at])
-            if curve[at].kl <= max(self.floor, (1 + self.threshold) * before):
+            above = (1 + self.threshold) * before
+            if not (curve[at].kl > self.floor and curve[at].kl > above):  # nor where KL was not measured: NaN
                 return None
         return Stop(
             self.name, curve[-1].step, f"KL {curve[-1].kl:.3g} nats, {self.patience} steps above its recent mean"

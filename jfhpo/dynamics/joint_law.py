@@ -4,10 +4,10 @@
     version 2   R(u) = R∞ (1 − exp(−u/τ(s))),  log τ = α + κ (s − s̄)
     with R₀     R(u) = R₀ + (R∞ − R₀)(1 − exp(−u/τ(s)))
 
-u is progress as in `jfhpo.dynamics.scaling_law`, s the model size on the scale that the caller gives (the paper does not
-say which; here the decimal logarithm of the parameters), s̄ its mean over the curves, R₀ the run's initial reward. How τ
-depends on the size is not known of the paper either: a power of the parameters. Least squares over all points of all
-curves, by variable projection on a grid of (δ, t₀) or (α, κ).
+u is progress as in `jfhpo.dynamics.scaling_law`, s the model size on the scale that the caller gives (which one the
+paper takes is not known; here it is the decimal logarithm of the parameters), s̄ its mean over the curves, R₀ the run's
+initial reward. How τ depends on the size is not known of the paper either: a power of the parameters. Least squares
+over all points of all curves, by variable projection on a grid of (δ, t₀) or (α, κ).
 """
 
 from __future__ import annotations

@@ -6,11 +6,12 @@ Notation
     R(u)    mean reward, R(u) = v₀ + (v∞ − v₀) h(u; θ): start v₀, plateau v∞, and a rise h from h(0) = 0 to h(∞) = 1
     θ       shape of the rise, on a grid of G points
 
-    sigmoid             c + γ/(1 + exp(−δ(u − t₀)))      version 1 of Predictive Scaling Laws for Efficient GRPO Training
-                                                         (arXiv 2507.18014); on one curve a·R₀ + b·size is a constant c
-    saturation          R∞ (1 − exp(−u/τ))               its version 2, to the letter: from a reward of zero
+    sigmoid             c + γ/(1 + exp(−δ(u − t₀)))      version 1; on one curve a·R₀ + b·size is a constant c
+    saturation          R∞ (1 − exp(−u/τ))               version 2, to the letter: from a reward of zero
     offset_saturation   R₀ + (R∞ − R₀)(1 − exp(−u/τ))    the same from the reward that the run begins with
     hill                R₀ + (R∞ − R₀) u²/(k² + u²)      Hill curve, n = 2
+
+The versions are those of Predictive Scaling Laws for Efficient GRPO Training (arXiv 2507.18014).
 
 Given θ each law is linear in (v₀, v∞), so a fit is a grid over θ with linear least squares at every point (variable
 projection, Golub and Pereyra 1973), inside the box of possible rewards: the global optimum up to the grid, the same
