@@ -9,6 +9,7 @@ from experiments.config import groups
 from experiments.gather import method_rank
 from experiments.sweeps import Sweep
 from jfhpo.study.methods import methods
+from jfhpo.tasks import TASKS
 
 NOT_COMPARED = ("recording",)
 """Methods that neither search nor give one configuration: they record curves for other experiments."""
@@ -16,7 +17,7 @@ TARGETS = ("m3", "l")
 """Sizes that configurations are for: the paper has two to three models per task."""
 ON_TARGETS = MappingProxyType(
     {f"{problem}-{size}": (f"problem={problem}", f"problem.target={size}")
-     for problem in groups()["problem"] for size in TARGETS}
+     for problem in groups()["problem"] if problem in TASKS for size in TARGETS}
 )  # fmt: skip
 METHODS = tuple(sorted(set(methods()) - set(NOT_COMPARED), key=method_rank))
 SWEEPS = {

@@ -26,15 +26,19 @@ from jfhpo.core.trainer import CheckpointError, Evaluation
 from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResult
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import Checkpoint, CheckpointKey, CheckpointRegistry
-from jfhpo.study.executors.local import TrainerSpec, UnusableCheckpoint, Worker, ready
+from jfhpo.study.executors.local import LocalExecutor
+from jfhpo.study.executors.protocol import Executor, TrainerSpec, UnusableCheckpoint, Worker
+from jfhpo.study.executors.simulated import SimulatedExecutor
 from jfhpo.study.history import History, rivals
 from jfhpo.study.machine import machine
+from jfhpo.study.memory_checkpoints import MemoryCheckpoints
 from jfhpo.study.no_checkpoints import NoCheckpoints
-from jfhpo.study.records import Recorder, read_records, write_summary
+from jfhpo.study.records import BriefRecorder, Recorder, read_records, read_summary, write_summary
 from jfhpo.study.report_checks import TrialFailed, check_evaluation, check_step
 from jfhpo.study.settings import StudySettings
 from jfhpo.study.trial_run import TrialRun
 
+Registry = CheckpointRegistry | NoCheckpoints | MemoryCheckpoints
 RESERVE_MARGIN = 1.25
 """The final run's expected cost is held back with a quarter to spare: most trials seen are short, and steps cost more
 towards the end of a run, when completions have grown (with 5 % to spare, one of two final runs ended at step 44)."""
@@ -54,7 +58,7 @@ class Study:
         problem: Problem,
         optimizer: Optimizer,
         trainer: TrainerSpec,
-        registry: CheckpointRegistry | NoCheckpoints,
+        registry: Registry,
         settings: StudySettings,
         observers: Sequence[Callable[[dict[str, Any]], None]] = (),
     ):
@@ -63,22 +67,26 @@ class Study:
         self.trainer, self.registry, self.settings = trainer, registry, settings
         self.observers = observers
         self.rules = rules(optimizer.early_stopping)
-        self.history = History(problem)
+        # The optimizer's seconds are this machine's, a simulated trainer's are not: adding them up would mean nothing.
+        self.history = History(problem, charge_optimizer=not trainer.simulated)
         self.costs = CostModel(problem)
         self.open: dict[int, TrialRun] = {}
         """Trials asked and not told."""
 
     def run(self) -> dict[str, Any]:
         """Run, or continue, to the end; returns what ``summary.json`` holds."""
-        self.recorder = Recorder(self.folder)
-        past = read_records(self.folder)
+        if self.trainer.simulated and (summary := read_summary(self.folder)) is not None:
+            return summary  # its records are brief: they cannot be replayed
+        self.executor = self._executor()
+        self.recorder = (BriefRecorder if self.trainer.simulated else Recorder)(self.folder)
+        past = [] if self.trainer.simulated else read_records(self.folder)
         self.workers: list[Worker] = []
         try:
             if not past:
                 self.record("study", **self._description())
             self._replay(past)
             if not self.history.finished:
-                self.workers = [Worker(self.trainer, self.settings.step_timeout) for _ in range(self.settings.workers)]
+                self.workers = [self.executor.worker() for _ in range(self.settings.workers)]
                 if self.history.recommended is None:
                     self._search()
                     self._recommend()
@@ -93,6 +101,11 @@ class Study:
             for worker in self.workers:
                 worker.close()
             self.recorder.close()
+
+    def _executor(self) -> Executor:
+        if self.trainer.simulated:
+            return SimulatedExecutor(self.trainer)
+        return LocalExecutor(self.trainer, self.settings.step_timeout)
 
     # -- the phases --------------------------------------------------------------------------------------------
 
@@ -111,7 +124,7 @@ class Study:
                 self._start(run, worker)
             if not busy:
                 return
-            for worker in ready(list(busy), self.settings.step_timeout):
+            for worker in self.executor.ready(list(busy)):
                 if self._advance(busy[worker]):
                     del busy[worker]
 
@@ -261,10 +274,8 @@ class Study:
         del self.open[run.trial.id]
         self.registry.unpin(self._owner(run.trial))
         self.costs.observe(result)
-        if run.phase == "final":
-            self.history.final = result
-        else:
-            self.history.results.append(result)
+        self.history.add(result, run.phase)
+        if run.phase == "search":
             self.optimizer.tell(result)
 
     def _charge(self, began: float) -> float:
@@ -282,7 +293,7 @@ class Study:
         return self.spent().of(self.problem.cost_unit) >= run.limit
 
     def record(self, event: str, **fields: Any) -> None:
-        entry = self.recorder.write(event, **fields)
+        entry = self.recorder.write(event, time=round(self.executor.now(), 3), **fields)
         for observe in self.observers:
             observe(entry)
 
