@@ -60,6 +60,10 @@ class ProblemConfig:
     space: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     trainer_settings: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, Any] = field(default_factory=dict)
+    """Sizes of a family of one's own: name -> path, parameters, width and, where known, relative_cost."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """Where a data set comes from: the arguments of `jfhpo.tasks.datasets.load`."""
     pretrain: dict[str, Any] = field(default_factory=dict)
     """How the mini trainer's bases are made, where it differs from the family's own settings."""
 

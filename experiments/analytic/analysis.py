@@ -23,10 +23,10 @@ def regrets(records: Records) -> pd.DataFrame:
 
 
 def against_reference(records: Records) -> pd.DataFrame:
-    """One row per method: ``n`` landscapes, ``regret`` (mean) and ``half`` of its t interval, ``median``, ``cut`` (final
-    runs that the budget ended) and, paired with `REFERENCE` over the landscapes that both have: ``pairs``, ``gain``
-    (its regret less the method's) with ``low`` and ``high`` (BCa), ``ahead`` (share of landscapes) with ``ahead_low`` and
-    ``ahead_high`` (Wilson), ``p`` (paired permutation test) and ``p_holm`` over the methods."""
+    """One row per method: ``n`` landscapes, ``regret`` (mean) and ``half`` of its t interval, ``median``, ``cut``
+    (final runs that the budget ended) and, paired with `REFERENCE` over the landscapes that both have: ``pairs``,
+    ``gain`` (its regret less the method's) with ``low`` and ``high`` (BCa), ``ahead`` (share of landscapes) with
+    ``ahead_low`` and ``ahead_high`` (Wilson), ``p`` (paired permutation test) and ``p_holm`` over the methods."""
     table, rows = regrets(records), []
     finals = records.studies.set_index("method")["final_status"]
     for method in table.columns:

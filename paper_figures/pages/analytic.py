@@ -18,8 +18,8 @@ from paper_figures.pages import Drawing, Page
 from paper_figures.tables import error_rows, number, share_in, with_errors
 
 WHAT = (
-    "Learning curves by formula, whose optimum is known; every seed is another landscape with another best learning rate "
-    "and KL coefficient, and the proxy's best learning rate is off to one side or the other of what widths say."
+    "Learning curves by formula, whose optimum is known; every seed is another landscape with another best learning "
+    "rate and KL coefficient, and the proxy's best learning rate is off to one side or the other of what widths say."
 )
 CAPTION = (
     f"{WHAT} A dot is a landscape: by how many points the recommended configuration, trained in full, is below the "
@@ -78,9 +78,9 @@ def table(records: Records, found: pd.DataFrame) -> Table:
         title="Points below the known optimum",
         columns=tuple(Column(h, wide=h in ("median", "cut")) for h in heads),
         rows=tuple(rows),
-        caption=f"{WHAT} Regret: mean over landscapes ± the half of Student's t interval. Gain: mean paired difference in "
-        "regret [95 % BCa bootstrap]. Ahead: share of landscapes [95 % Wilson]. p: two-sided paired permutation test, "
-        "Holm-corrected. Cut: final runs that the budget ended before full steps.",
+        caption=f"{WHAT} Regret: mean over landscapes ± the half of Student's t interval. Gain: mean paired difference "
+        "in regret [95 % BCa bootstrap]. Ahead: share of landscapes [95 % Wilson]. p: two-sided paired permutation "
+        "test, Holm-corrected. Cut: final runs that the budget ended before full steps.",
         data=with_errors(found.assign(problem=records.problems()[0]), records),
         errors=error_rows(records),
     )
