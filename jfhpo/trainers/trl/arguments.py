@@ -78,8 +78,8 @@ def batches(settings: TrlSettings, n: int) -> dict[str, int]:
     completions = settings.prompts_per_step * n
     if completions % settings.minibatches:
         raise UsageError(
-            f"problem.trainer_settings.minibatches={settings.minibatches} does not divide the {completions} completions "
-            f"of a step ({settings.prompts_per_step} prompts × rollout_n={n})"
+            f"problem.trainer_settings.minibatches={settings.minibatches} does not divide the {completions} "
+            f"completions of a step ({settings.prompts_per_step} prompts × rollout_n={n})"
         )
     minibatch = completions // settings.minibatches
     micro = settings.micro_batch or minibatch
