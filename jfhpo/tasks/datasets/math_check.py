@@ -12,6 +12,7 @@ import contextlib
 import functools
 import importlib.util
 import json
+import logging
 import os
 import queue
 import re
@@ -22,6 +23,7 @@ import threading
 from jfhpo.core.errors import UsageError
 from jfhpo.tasks.datasets.answers import LONGEST_BOX, last_box
 
+logger = logging.getLogger(__name__)
 HELPERS = min(4, os.cpu_count() or 1)
 """Helper processes per process that asks, started when needed: about 70 MB each."""
 FLEXIBLE_LOOKED_AT = 2000
@@ -80,8 +82,13 @@ class MathChecker:
         """Whether `given`, a text that holds an answer, answers `gold`; False where finding out takes too long."""
         helper, verdict = self._idle.get(), None
         try:
+            if helper is not None and helper.process.poll() is not None:  # it died since, and not of this answer
+                helper.close()
+                helper = None
             helper = helper or _Helper(*self.limits)
             verdict = helper.ask(gold, given)
+            if verdict is None:
+                logger.info("counted as wrong, for it went over the limits of time or memory: %.80s", given)
         finally:
             if verdict is None and helper is not None:
                 helper.close()
