@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jfhpo.tasks.datasets import load, reward
+from jfhpo.tasks.datasets import DATASETS, load, reward
 
 FOLDER = os.environ.get("JFHPO_GSM8K")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="JFHPO_GSM8K names no folder with GSM8K")
@@ -33,22 +33,18 @@ def test_every_worked_answer_is_right_and_every_other_number_wrong():
     rows = [row for split in load("gsm8k", FOLDER).splits.values() for row in split]
     gold_of = {row.prompt: row.answer for row in rows}
     answers = [row.answer for row in rows]
-    wrong_of_its_own = 0
+    checked_wrong = 0
     for item, other in zip(raw(), answers[1:] + answers[:1], strict=True):
-        gold = next(gold_of[p] for p in [prompt_of(item["question"])])
+        gold = gold_of[f"{item['question']}{DATASETS['gsm8k'].instruction}"]
         for extraction in ("strict", "flexible"):
             assert reward("gsm8k", item["answer"], gold, extraction) == 1.0
             assert reward("gsm8k", f"The answer is {gold}.", gold, extraction) == float(extraction == "flexible")
             for wrong in (f"{gold}0", f"1{gold.lstrip('-')}", f"-{gold}".replace("--", ""), str(Fraction(gold) + 1)):
                 same = Fraction(wrong) == Fraction(gold)  # -0, and 0 for 00
                 assert reward("gsm8k", f"#### {wrong}", gold, extraction) == float(same)
-                wrong_of_its_own += not same
+                checked_wrong += not same
             assert reward("gsm8k", f"#### {other}", gold, extraction) == float(Fraction(other) == Fraction(gold))
-    assert wrong_of_its_own > 60_000
-
-
-def prompt_of(question: str) -> str:
-    return f'{question} Let\'s think step by step and output the final answer after "####".'
+    assert checked_wrong > 60_000
 
 
 def test_thousands_separators_and_decimals_change_nothing():
