@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jfhpo.tasks.datasets import reward
-from jfhpo.tasks.datasets.math_check import MathChecker, math_right
+from jfhpo.tasks.datasets.math_check import MathChecker, checker, math_right
 
 pytest.importorskip("math_verify")
 
@@ -148,14 +148,20 @@ def test_answers_are_checked_from_threads_as_from_the_main_one():
     assert rights == [n == 4 for n in range(1, 9)]
 
 
+def helper_pid() -> int:
+    return checker()._idle.queue[-1].process.pid
+
+
 def test_a_forked_process_has_helpers_of_its_own():
     assert math_right("\\boxed{2/4}", "0.5")
-    ours = os.getpid()
+    ours = helper_pid()
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writing, b"right" if math_right("\\boxed{3/6}", "0.5") and os.getpid() != ours else b"wrong")
+        right = math_right("\\boxed{3/6}", "0.5")
+        os.write(writing, f"{right} {helper_pid()}".encode())
         os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(reading, 5) == b"right"
-    assert math_right("\\boxed{4/8}", "0.5")
+    right, its = os.read(reading, 30).decode().split()
+    assert right == "True" and int(its) != ours
+    assert math_right("\\boxed{4/8}", "0.5") and helper_pid() == ours
