@@ -325,7 +325,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line():
     pytest.importorskip("datasets")
     script = "from jfhpo.tasks.datasets import load\nload('gsm8k')"
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300)
     assert "UsageError: cannot load openai/gsm8k (main) from the hub: " in done.stderr
     assert done.stderr.rstrip().endswith("name a local folder or file with --source")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -99,10 +99,16 @@ def test_where_the_answer_is_looked_for(completion, strict, flexible):
     assert reward("math", completion, "\\frac12", "flexible") == flexible
 
 
+def cpu_of_ended_helpers() -> float:
+    """Seconds: wall time would depend on what else the machine does."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.fixture(scope="module")
 def hasty():
     """One helper that has a second of CPU time per answer."""
-    checker = MathChecker(helpers=1, cpu_seconds=1, wall_seconds=30, megabytes=512)
+    checker = MathChecker(helpers=1, cpu_seconds=1, wall_seconds=300, megabytes=512)
     yield checker
     checker.close()
 
@@ -118,17 +124,18 @@ MALICIOUS = {
 
 @pytest.mark.parametrize("answer", MALICIOUS.values(), ids=MALICIOUS)
 def test_malicious_latex_is_wrong_in_bounded_time_and_the_next_answer_is_checked_as_ever(hasty, answer):
-    began = time.monotonic()
-    assert not hasty.same("x^2+1", f"\\boxed{{{answer}}}")
     assert hasty.same("\\frac12", "\\boxed{0.5}")
-    assert time.monotonic() - began < 30  # a busy machine; the CPU time of the helpers is limited to the second
+    began = cpu_of_ended_helpers()
+    assert not hasty.same("x^2+1", f"\\boxed{{{answer}}}")
+    assert 1.0 < cpu_of_ended_helpers() - began < 5.0  # one that ended: its start, one second, and what rounding adds
+    assert hasty.same("\\frac12", "\\boxed{0.5}")
 
 
 def test_the_limit_on_wall_time_ends_a_helper_too():
     checker = MathChecker(helpers=1, cpu_seconds=600, wall_seconds=1.0)
-    began = time.monotonic()
+    began = cpu_of_ended_helpers()
     assert not checker.same("5", "\\boxed{9999999!}")
-    assert time.monotonic() - began < 20
+    assert 0 < cpu_of_ended_helpers() - began < 4.0
     checker.close()
 
 
@@ -155,7 +162,7 @@ def test_a_process_forked_while_every_helper_is_busy_has_helpers_of_its_own():
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(30)  # where it waits for its parent's helpers, it waits for ever
+        signal.alarm(120)  # where it waits for its parent's helpers, it waits for ever
         os.write(writing, str(math_right("\\boxed{3/6}", "0.5")).encode())
         os._exit(0)
     os.waitpid(child, 0)
