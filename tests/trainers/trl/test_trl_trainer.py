@@ -102,7 +102,7 @@ def test_a_checkpoint_of_another_trial_is_refused(guessing_base, tmp_path):
 
 def test_a_loss_that_is_not_finite_fails_the_trial_and_not_the_trainer(guessing_base, whole):
     trainer = make(guessing_base)
-    with pytest.raises(TrainingFailed, match="is nan|is inf|ended"):
+    with pytest.raises(TrainingFailed, match=r"is nan|is inf|ended"):
         list(trainer.start(trial(lr=1e30)))
     assert told(trainer.start(trial()))[:1] == whole[0][:1]
 
