@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   jfhpo family ls
   jfhpo checkpoints ls results/.checkpoints         also: verify, gc
   jfhpo data gsm8k --source folder --to verl --out data/gsm8k
+  jfhpo export --study results/main/last_digit/jfhpo/seed=0 --to verl --width 3584
 """
 DATA_EXAMPLES = """examples:
   jfhpo data gsm8k                       read it from the Hugging Face hub, check it, say what is in it
@@ -178,6 +179,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     of_data.add_argument("--seed", type=int, help="of the carving, or of a generated task")
     of_data.add_argument("--to", help="verl or trl; by default nothing is written")
     of_data.add_argument("--out", type=Path, help="folder for train.parquet, validation.parquet and test.parquet")
+    of_export = verbs.add_parser("export", help="what a study recommends, as verl's overrides or TRL's arguments")
+    of_export.add_argument("--study", type=Path, required=True, help="<out>/<experiment>/<problem>/<method>/seed=<n>")
+    of_export.add_argument("--to", required=True, help="verl or trl")
+    of_export.add_argument("--width", type=int, help="hidden size of your model: the learning rate is carried there")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.verb == "methods":
@@ -186,6 +191,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return family(chosen.action, chosen.sizes, chosen.task)
         if chosen.verb == "data":
             return data(chosen)
+        if chosen.verb == "export":
+            from experiments.export import export
+
+            print(export(chosen.study, chosen.to, chosen.width))
+            return 0
         return checkpoints(chosen.action, chosen.root, chosen.quota)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)

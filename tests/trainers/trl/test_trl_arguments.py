@@ -53,7 +53,8 @@ def test_a_step_in_trls_four_numbers(settings, n, expected):
 def problem(**changes):
     plain = {
         "task": "last_digit", "models": {}, "proxy": "xs", "target": "xs", "extra_models": [], "pretrain": {},
-        "data": {}, "max_steps": 10, "trainer_settings": {}, "space": {"lr": {"type": "float", "low": 1e-5, "high": 1e-3}},
+        "data": {}, "max_steps": 10, "trainer_settings": {},
+        "space": {"lr": {"type": "float", "low": 1e-5, "high": 1e-3}},
     }  # fmt: skip
     return plain | changes
 
