@@ -1,7 +1,7 @@
 """A configuration as Hydra overrides of `verl.trainer.main_ppo` 0.9.1, under the keys that verl reads.
 
 Some look right and are read by nobody, or lose to another: ``actor.clip_ratio`` does nothing (clip_ratio_low and
-clip_ratio_high have defaults of their own and win), ``actor.grad_clip`` is dead (``actor.optim.clip_grad`` is live), and
+clip_ratio_high have defaults of their own and win), ``actor.grad_clip`` is dead (``optim.clip_grad`` is live), and
 ``actor.kl_loss_coef`` does nothing unless ``actor.use_kl_loss`` is true.
 """
 
