@@ -44,7 +44,7 @@ def test_everything_is_drawn_written_and_said(done):
     figures, report, printed = written(done[0])
     assert figures == {"anytime", "critical_difference", "win_rates"}
     stems = {p.name for p in (done[0] / "benchmark/tables").glob("*.csv")}
-    assert stems == {"benchmark.csv", "time_to_target.csv", "win_rates.csv", "significance.csv"}
+    assert stems == {f"{n}.csv" for n in ("benchmark", "time_to_target", "efficiency", "win_rates", "significance")}
     assert printed.index("How much sooner") < printed.index("Test accuracy of every method")
     assert "jfhpo has the highest mean test accuracy over 2 problems and 10 blocks" in report
     assert "nan" not in printed
@@ -101,7 +101,7 @@ def test_the_time_table_says_what_is_only_known_to_be_below(done):
 
 
 def test_matrices_have_a_row_and_a_column_per_method_and_mark_what_is_significant(done):
-    (wins,), (tests,) = done[1].tables[2:]
+    (wins,), (tests,) = done[1].tables[3:]
     assert [row[0] for row in wins.rows] == list(FIVE) == [c.header for c in wins.columns[1:]]
     assert cells(wins)["jfhpo"]["recipe"] == "100.0 [72, 100]"
     assert cells(tests)["jfhpo"]["recipe"].startswith("+16.")
