@@ -29,6 +29,7 @@ from jfhpo.core.space import SearchSpace
 from jfhpo.study.executors.local import TrainerSpec
 from jfhpo.study.methods import methods
 from jfhpo.tasks import TASKS
+from jfhpo.tasks.graded import QUESTIONS as GRADED
 
 if TYPE_CHECKING:
     from jfhpo.trainers.mini.family import BaseSpec
@@ -222,6 +223,7 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         raise unknown("problem.task", conf["task"], TASKS)
     from jfhpo.trainers.mini.family import FAMILY, code_version, model_sizes
 
+    check_trainer_settings(conf["trainer_settings"], conf["task"], conf["space"])
     roles = [("proxy", conf["proxy"]), ("target", conf["target"])]
     for role, size in [*roles, *(("extra_models", size) for size in conf["extra_models"])]:
         if size not in FAMILY:
@@ -255,6 +257,18 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
     content = {**arguments, "bases": {k: Path(v).name for k, v in bases.items()}, "code": code_version()}
     version = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
     return problem, TrainerSpec(problem.trainer, arguments, version)
+
+
+def check_trainer_settings(settings: Mapping[str, Any], task: str, space: Mapping[str, Any]) -> None:
+    """A `UsageError` for a setting of the mini trainer that it does not have or cannot use on this task, or an
+    advantage in the space that it does not know: before any trial fails of it."""
+    from jfhpo.trainers.mini.grpo import ADVANTAGES, GRPOSettings
+
+    if GRPOSettings.of(settings, max_steps=1).reward == "graded" and task not in GRADED:
+        raise unknown("task with a graded reward (problem.trainer_settings.reward=graded)", task, GRADED)
+    for value in space.get("advantage", {}).get("values", ()):
+        if value not in ADVANTAGES:
+            raise unknown("value in problem.space.advantage", value, ADVANTAGES)
 
 
 def bases_of(config: DictConfig) -> list[BaseSpec]:
