@@ -20,7 +20,8 @@ from __future__ import annotations
 import numpy as np
 
 ROUNDING = 1e-12
-"""How far α may lie outside its bounds and still count as on them: rewards at a bound give just that."""
+"""How far a block's share of the mean may lie outside its bounds and still count as on them: rewards that are m or M
+give just that, and without it both searches stop short of them."""
 
 
 def by_enumeration(rewards: np.ndarray, p: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -77,8 +78,8 @@ def by_one_pass(rewards: np.ndarray, p: np.ndarray, low: float, high: float) -> 
     first, last = 0, len(w)  # k and l
     while last - first > 1:
         alpha, up, down = mass / S, w[first], w[last - 1]
-        gain_up = up * S / (S - up) * (1 - alpha) ** 2 if up < S and up <= mass else 0.0
-        gain_down = down * S / (S - down) * alpha**2 if down < S and down + mass <= S else 0.0
+        gain_up = up * S / (S - up) * (1 - alpha) ** 2 if up < S and up <= mass + ROUNDING else 0.0
+        gain_down = down * S / (S - down) * alpha**2 if down < S and down + mass <= S + ROUNDING else 0.0
         if max(gain_up, gain_down) <= 0:
             break
         if gain_up >= gain_down:

@@ -17,8 +17,6 @@ and nothing cancels in the comparison.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -113,11 +111,3 @@ def _check(rewards: Tensor, logp: Tensor, low: float, high: float) -> None:
 def _refuse(wrong: Tensor, values: Tensor, what: str, must: str) -> None:
     if bool(wrong.any()):
         refuse(wrong.nonzero()[:1].cpu().numpy(), values.detach().cpu().double().numpy(), what, must)
-
-
-def grouped(index: Sequence[object]) -> list[list[int]]:
-    """Rows of equal `index`, in the order of their first row."""
-    found: dict[object, list[int]] = {}
-    for row, group in enumerate(index):
-        found.setdefault(group, []).append(row)
-    return list(found.values())
