@@ -80,7 +80,7 @@ def test_what_is_missing_is_named(batch):
         compute_grpovi_outcome_advantage(token_level, mask, index, ref_log_prob=logp, config={})
     with pytest.raises(UsageError, match="use_kl_loss=True"):
         compute_grpovi_outcome_advantage(token_level, mask, index, config=CONFIG)
-    with pytest.raises(ValueError, match=r"index \d: reward 1\.[257]5? must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"index \d: reward (1\.5|2) must lie in \[0, 1\]"):
         compute_grpovi_outcome_advantage(2 * token_level, mask, index, ref_log_prob=logp, config=CONFIG)
 
 

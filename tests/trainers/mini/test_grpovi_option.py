@@ -149,7 +149,7 @@ BAD = {
     f"+{SETTINGS}={{grpovi_ties: first}}": "grpovi_ties 'first'; valid: equal, position",
     f"+{SETTINGS}={{reward_bounds: [0, 0.5]}}": "reward_bounds=[0, 0.5] must be [m, M] with m ≤ 0 and M ≥ 1",
     f"+{SETTINGS}={{reward_bounds: [0]}}": "reward_bounds=[0] must be [m, M]",
-    "+problem.space={advantage: {type: categorical, values: [grpo, gae]}}": "space.advantage 'gae'; valid: grpo, grpovi",
+    "+problem.space={advantage: {type: categorical, values: [grpo, gae]}}": "space.advantage 'gae'; valid: grpo",
 }
 
 
