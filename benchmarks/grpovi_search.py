@@ -105,7 +105,7 @@ def measure(sizes: Sequence[int]) -> pd.DataFrame:
         for name, search in ALGORITHMS.items():
             found, seconds, repeats = timed(partial(search, rewards[0], p[0], 0.0, 1.0))
             if abs((p[0] * found**2).sum() - (p[0] * expected**2).sum()) > 1e-9:
-                raise RuntimeError(f"{name} and one pass disagree at n={n}: nothing to compare")
+                raise RuntimeError(f"{name} disagrees with the one pass of the paper at n={n}: not timed")
             rows.append({"algorithm": name, "n": n, "seconds": seconds, "repeats": repeats})
         _, seconds, repeats = timed(partial(closed_form, rewards, p, 0.0, 1.0))
         rows.append({"algorithm": BATCHED, "n": n, "seconds": seconds / BATCH, "repeats": repeats})
