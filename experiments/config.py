@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,10 +24,9 @@ from omegaconf.errors import OmegaConfBaseException
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import Problem
 from jfhpo.core.space import SearchSpace
-from jfhpo.study.executors.local import TrainerSpec
+from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.methods import methods
-from jfhpo.tasks import TASKS
-from jfhpo.tasks.graded import QUESTIONS as GRADED
+from jfhpo.trainers.engine import engine
 
 if TYPE_CHECKING:
     from jfhpo.trainers.mini.family import BaseSpec
@@ -63,6 +60,10 @@ class ProblemConfig:
     space: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     trainer_settings: dict[str, Any] = field(default_factory=dict)
+    models: dict[str, Any] = field(default_factory=dict)
+    """Sizes of a family of one's own: name -> path, parameters, width and, where known, relative_cost."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """Where a data set comes from: the arguments of `jfhpo.tasks.datasets.load`."""
     pretrain: dict[str, Any] = field(default_factory=dict)
     """How the mini trainer's bases are made, where it differs from the family's own settings."""
 
@@ -217,29 +218,24 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
     conf = plain(config)["problem"]
     if not re.fullmatch(r"\w[\w.-]*", conf["name"]):
         raise UsageError(f"problem.name={conf['name']} names a folder: letters and digits, then also . and -")
-    if conf["trainer"] != "mini":
-        raise unknown("problem.trainer", conf["trainer"], ["mini"])
-    if conf["task"] not in TASKS:
-        raise unknown("problem.task", conf["task"], TASKS)
-    from jfhpo.trainers.mini.family import FAMILY, code_version, model_sizes
-
-    check_trainer_settings(conf["trainer_settings"], conf["task"], conf["space"])
+    runs = engine(conf["trainer"])
+    family = {size.name: size for size in runs.family(conf)}
     roles = [("proxy", conf["proxy"]), ("target", conf["target"])]
     for role, size in [*roles, *(("extra_models", size) for size in conf["extra_models"])]:
-        if size not in FAMILY:
-            raise unknown(f"problem.{role}", size, FAMILY)
+        if size not in family:
+            raise unknown(f"problem.{role}", size, family)
     recipe = dict(conf["recipe"])
     if "lr_at_width" in recipe:
         pair = _numbers(recipe.pop("lr_at_width"))
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, int | float) for v in pair)):
             raise UsageError(f"problem.recipe.lr_at_width={pair} must be [learning rate, width], e.g. [1e-6, 3584]")
-        recipe["lr"] = pair[0] * pair[1] / FAMILY[conf["target"]].width
+        recipe["lr"] = pair[0] * pair[1] / family[conf["target"]].width
     space = SearchSpace(_numbers(conf["space"]))
     problem = Problem(
         name=conf["name"],
         task=conf["task"],
         space=space,
-        family=model_sizes(conf["task"]),
+        family=tuple(family.values()),
         proxy=conf["proxy"],
         target=conf["target"],
         max_steps=conf["max_steps"],
@@ -251,33 +247,14 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         recipe_first=conf["recipe_first"],
         extra_models=tuple(conf["extra_models"]),
     )
-    bases = {spec.size: str(spec.folder) for spec in bases_of(config)}
-    arguments = {"task": conf["task"], "bases": bases, "max_steps": problem.max_steps}
-    arguments |= {"settings": conf["trainer_settings"]}
-    content = {**arguments, "bases": {k: Path(v).name for k, v in bases.items()}, "code": code_version()}
-    version = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-    return problem, TrainerSpec(problem.trainer, arguments, version)
-
-
-def check_trainer_settings(settings: Mapping[str, Any], task: str, space: Mapping[str, Any]) -> None:
-    """A `UsageError` for a setting of the mini trainer that it does not have or cannot use on this task, or an
-    advantage in the space that it does not know: before any trial fails of it."""
-    from jfhpo.trainers.mini.grpo import ADVANTAGES, GRPOSettings
-
-    if GRPOSettings.of(settings, max_steps=1).reward == "graded" and task not in GRADED:
-        raise unknown("task with a graded reward (problem.trainer_settings.reward=graded)", task, GRADED)
-    for value in space.get("advantage", {}).get("values", ()):
-        if value not in ADVANTAGES:
-            raise unknown("value in problem.space.advantage", value, ADVANTAGES)
+    arguments = runs.arguments(conf)
+    return problem, TrainerSpec(runs.name, runs.trainer, arguments, runs.version(arguments), runs.simulated)
 
 
 def bases_of(config: DictConfig) -> list[BaseSpec]:
-    """The base models that a mini problem's trials start from."""
-    from jfhpo.trainers.mini.family import BaseSpec
-
+    """The base models of the miniature family that the problem's trials start from."""
     conf = plain(config)["problem"]
-    sizes = dict.fromkeys((conf["proxy"], conf["target"], *conf["extra_models"]))
-    return [BaseSpec.of(conf["task"], size, conf["pretrain"]) for size in sizes]
+    return engine(conf["trainer"]).bases(conf)
 
 
 def _numbers(value: Any) -> Any:

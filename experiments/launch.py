@@ -19,7 +19,8 @@ from rich.console import Console
 
 from experiments.config import bases_of, build_problem, groups, label_of, load, study_folder
 from experiments.progress import progress_view
-from experiments.run import build_study, check_folder, check_registry, make_bases, prepare_folder
+from experiments.run import Parts, build_study, check_folder, check_registry, make_bases, prepare_folder
+from experiments.simulate import simulate
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.study.methods import method
@@ -63,6 +64,7 @@ class Job:
     told: int = 0
     note: str = "waiting"
     task: Any = field(default=None)
+    simulated: bool = False
 
     @property
     def title(self) -> str:
@@ -76,6 +78,12 @@ class Job:
     @property
     def done(self) -> bool:
         return (self.folder / SUMMARY).exists()
+
+    def open_log(self) -> Path:
+        """Where its output goes; the folder is there."""
+        self.log = self.folder.parents[2] / "logs" / f"{'-'.join(self.folder.parts[-3:])}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        return self.log
 
     def look(self) -> None:
         """Read what was recorded since the last look."""
@@ -160,6 +168,16 @@ def plan(words: Sequence[str]) -> Plan:
     return Plan(experiment, jobs, at_once, tuple(left_out))
 
 
+def check(jobs: Sequence[Job]) -> None:
+    """Refuse what cannot run before anything is written; what a study's parts say of it is noted down."""
+    built: dict[Path, Parts] = {}
+    for job in jobs:
+        check_folder(job.config)
+        row = job.folder.parent  # its seeds differ in nothing else
+        parts = built[row] = built.get(row) or build_study(job.config)
+        job.planned, job.simulated = parts.optimizer.planned, parts.trainer.simulated
+
+
 def announcement(missing: Sequence[Job], of: int, at_once: int, bases: int) -> str:
     """What is about to happen and how long it may take, in a sentence or three; empty where it is over in a minute.
 
@@ -204,8 +222,24 @@ def _positive(name: str, value: str) -> int:
     return int(value)
 
 
+def run_simulated(jobs: list[Job], at_once: int, console: Console) -> list[Job]:
+    """Run studies on simulated trainers; returns those that failed, each with a log."""
+    failed = []
+
+    def ended(number: int, why: str | None) -> None:
+        if why is not None:
+            failed.append(jobs[number])
+            jobs[number].open_log().write_text(why)
+
+    if jobs:
+        simulate([job.config for job in jobs], at_once, console, ended)
+    return failed
+
+
 def run_jobs(jobs: list[Job], at_once: int, console: Console) -> list[Job]:
     """Run the jobs, longest first, each in its own process with a log; returns those that failed."""
+    if not jobs:
+        return []
     waiting, running, failed = list(jobs), [], []
     view = progress_view(console)
     budgets = sum(job.config.budget for job in jobs)
@@ -238,10 +272,8 @@ def run_jobs(jobs: list[Job], at_once: int, console: Console) -> list[Job]:
 
 
 def _launch(job: Job) -> Job:
-    job.log = job.folder.parents[2] / "logs" / f"{'-'.join(job.folder.parts[-3:])}.log"
-    job.log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "experiments.run", *job.words]
-    with job.log.open("w") as log:
+    with job.open_log().open("w") as log:
         job.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     return job
 
@@ -255,9 +287,7 @@ def launch(words: Sequence[str], console: Console, present: Present) -> int:
     jobs = planned.jobs
     for line in planned.left_out:
         console.print(line, markup=False, highlight=False)
-    for job in jobs:  # everything is refused before anything is written or run
-        job.planned = build_study(job.config).optimizer.planned
-        check_folder(job.config)
+    check(jobs)
     check_registry(jobs[0].config)  # one registry for all
     for job in jobs:
         prepare_folder(job.config)
@@ -265,12 +295,14 @@ def launch(words: Sequence[str], console: Console, present: Present) -> int:
     if len(missing) < len(jobs):
         console.print(f"{len(jobs) - len(missing)} of {len(jobs)} studies are there already")
     bases = {spec for job in jobs for spec in bases_of(job.config) if not spec.made}
-    if missing and (said := announcement(missing, len(jobs), planned.at_once, len(bases))):
+    live = [job for job in missing if not job.simulated]
+    if live and (said := announcement(live, len(jobs), planned.at_once, len(bases))):
         console.print(said, markup=False, highlight=False)
     began = time.monotonic()
     make_bases([job.config for job in jobs], console)
     bases_made = time.monotonic()
-    failed = run_jobs(missing, planned.at_once, console) if missing else []
+    failed = run_simulated([job for job in missing if job.simulated], planned.at_once, console)
+    failed += run_jobs([job for job in missing if not job.simulated], planned.at_once, console)
     for job in failed:
         console.print(f"[bold]{' '.join(job.words)} failed:[/bold]")
         console.print("\n".join(job.log.read_text().splitlines()[-8:]), markup=False, highlight=False)

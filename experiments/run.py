@@ -29,8 +29,9 @@ from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.problem import Problem
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import CheckpointRegistry
-from jfhpo.study.executors.local import TrainerSpec
-from jfhpo.study.loop import Study
+from jfhpo.study.executors.protocol import TrainerSpec
+from jfhpo.study.loop import Registry, Study
+from jfhpo.study.memory_checkpoints import MemoryCheckpoints
 from jfhpo.study.methods import method
 from jfhpo.study.no_checkpoints import NoCheckpoints
 from jfhpo.study.records import CONFIG, write_atomically
@@ -91,7 +92,9 @@ def build_study(config: DictConfig) -> Parts:
     chosen = cls.Settings(**{k: v for k, v in OmegaConf.to_container(config.method).items() if k != "name"})
     optimizer = cls(problem, seed=config.seed, settings=chosen)
     rules(optimizer.early_stopping)  # refuses an unknown preset
-    return Parts(problem, trainer, optimizer, settings, wandb_mode(config.tracking))
+    # A simulated study is no run that anybody would want to see on a dashboard, unless asked for.
+    untracked = trainer.simulated and config.tracking == "auto"
+    return Parts(problem, trainer, optimizer, settings, None if untracked else wandb_mode(config.tracking))
 
 
 def check_folder(config: DictConfig) -> Path:
@@ -152,13 +155,15 @@ def make_bases(configs: Iterable[DictConfig], console: Console) -> None:
 
 
 @contextmanager
-def open_registry(config: DictConfig) -> Iterator[CheckpointRegistry | NoCheckpoints]:
-    """The checkpoints under the configured ``out``, closed at the end; a stand-in where the study wants none."""
+def open_registry(config: DictConfig, simulated: bool) -> Iterator[Registry]:
+    """The checkpoints under the configured ``out``, closed at the end; a stand-in where a study wants or needs none."""
     if not config.checkpoints:
         yield NoCheckpoints()
-        return
-    with CheckpointRegistry(_checkpoints_of(config), QUOTA_BYTES) as registry:
-        yield registry
+    elif simulated:
+        yield MemoryCheckpoints()
+    else:
+        with CheckpointRegistry(_checkpoints_of(config), QUOTA_BYTES) as registry:
+            yield registry
 
 
 def check_registry(config: DictConfig) -> None:
@@ -171,13 +176,16 @@ def _checkpoints_of(config: DictConfig) -> Path:
     return Path(config.out) / ".checkpoints"
 
 
-def run_study(config: DictConfig, console: Console) -> dict[str, Any]:
-    """Run one configured study to its end and return its summary."""
+def run_study(config: DictConfig, console: Console | None) -> dict[str, Any]:
+    """Run one configured study to its end and return its summary; without a console, in silence."""
     parts = build_study(config)
     folder = prepare_folder(config)
-    with open_registry(config) as registry:  # before the bases: they take minutes, and a bad registry is bad at once
-        make_bases([config], console)
-        observers: list[Any] = [StudyProgress(console, config.budget, config.budget_unit, str(folder))]
+    # The registry before the bases: they take minutes, and a bad registry is bad at once.
+    with open_registry(config, parts.trainer.simulated) as registry:
+        observers: list[Any] = []
+        if console is not None:
+            make_bases([config], console)
+            observers.append(StudyProgress(console, config.budget, config.budget_unit, str(folder)))
         if parts.tracking is not None:
             observers.append(WandbTracker(parts.tracking, folder, config.experiment, identity(config)))
         study = Study(folder, parts.problem, parts.optimizer, parts.trainer, registry, parts.settings, observers)

@@ -9,14 +9,16 @@ from experiments.config import groups
 from experiments.gather import method_rank
 from experiments.sweeps import Sweep
 from jfhpo.study.methods import methods
+from jfhpo.tasks import TASKS
 
 NOT_COMPARED = ("recording",)
 """Methods that neither search nor give one configuration: they record curves for other experiments."""
-TARGETS = ("m3", "l")
-"""Sizes that configurations are for: the paper has two to three models per task."""
+TARGETS = MappingProxyType({"m3": 60, "l": 100})
+"""Sizes that configurations are for (the paper has two to three models per task), and the budget of a study in seconds:
+about five full runs of the size."""
 ON_TARGETS = MappingProxyType(
-    {f"{problem}-{size}": (f"problem={problem}", f"problem.target={size}")
-     for problem in groups()["problem"] for size in TARGETS}
+    {f"{problem}-{size}": (f"problem={problem}", f"problem.target={size}", f"budget={budget}")
+     for problem in groups()["problem"] if problem in TASKS for size, budget in TARGETS.items()}
 )  # fmt: skip
 METHODS = tuple(sorted(set(methods()) - set(NOT_COMPARED), key=method_rank))
 SWEEPS = {

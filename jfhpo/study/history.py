@@ -26,8 +26,8 @@ def rivals(results: Iterable[TrialResult], trial: Trial) -> tuple[Sequence[StepR
 
 
 class History:
-    def __init__(self, problem: Problem):
-        self.problem = problem
+    def __init__(self, problem: Problem, charge_optimizer: bool = True):
+        self.problem, self.charge_optimizer = problem, charge_optimizer
         self.asked = 0
         self.results: list[TrialResult] = []
         """Search trials in the order they were told."""
@@ -37,7 +37,16 @@ class History:
         self.recommendation: Mapping[str, Any] = {}
         self.evaluation: Evaluation | None = None
         self.finished = False
+        self._told = Cost()
         self._curves: dict[tuple[str, str], list[StepRecord]] = {}
+
+    def add(self, result: TrialResult, phase: str) -> None:
+        """A trial was told: it belongs to the search, or is the final run."""
+        if phase == "final":
+            self.final = result
+        else:
+            self.results.append(result)
+        self._told += result.cost
 
     def curve(self, trial: Trial) -> list[StepRecord]:
         """The steps known of this configuration on this model, from step 1; the list itself, to be appended to."""
@@ -58,8 +67,8 @@ class History:
 
     def spent(self, running: Iterable[Cost] = ()) -> Cost:
         """Everything charged to the budget: trials told, trials running, and the optimizer's own time."""
-        told = [r.cost for r in self.results] + ([self.final.cost] if self.final else [])
-        return sum([*told, *running], Cost(seconds=self.optimizer_seconds))
+        own = Cost(seconds=self.optimizer_seconds) if self.charge_optimizer else Cost()
+        return sum(running, self._told + own)
 
     def failures_in_a_row(self) -> int:
         count = 0

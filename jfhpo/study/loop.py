@@ -26,21 +26,20 @@ from jfhpo.core.trainer import CheckpointError, Evaluation
 from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResult
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import Checkpoint, CheckpointKey, CheckpointRegistry
-from jfhpo.study.executors.local import TrainerSpec, UnusableCheckpoint, Worker, ready
+from jfhpo.study.executors.local import LocalExecutor
+from jfhpo.study.executors.protocol import Executor, TrainerSpec, UnusableCheckpoint, Worker
+from jfhpo.study.executors.simulated import SimulatedExecutor
 from jfhpo.study.history import History, rivals
 from jfhpo.study.machine import machine
+from jfhpo.study.memory_checkpoints import MemoryCheckpoints
 from jfhpo.study.no_checkpoints import NoCheckpoints
-from jfhpo.study.records import Recorder, read_records, write_summary
+from jfhpo.study.records import BriefRecorder, Recorder, read_records, read_summary, write_summary
 from jfhpo.study.report_checks import TrialFailed, check_evaluation, check_step
+from jfhpo.study.reserve import Reserve
 from jfhpo.study.settings import StudySettings
 from jfhpo.study.trial_run import TrialRun
 
-RESERVE_MARGIN = 1.25
-"""The final run's expected cost is held back with a quarter to spare: most trials seen are short, and steps cost more
-towards the end of a run, when completions have grown (with 5 % to spare, one of two final runs ended at step 44)."""
-UNSEEN_MARGIN = 2.0
-"""The same while no trial ran on the target yet, and its cost is only guessed from the proxy's: with 1.25, a search
-that never leaves the proxy had each of its first three final runs cut at 42 to 45 of 50 steps."""
+Registry = CheckpointRegistry | NoCheckpoints | MemoryCheckpoints
 MAX_FAILURES_IN_A_ROW = 25
 """Failures can be free of charge; a search in which everything fails has to end all the same."""
 
@@ -54,7 +53,7 @@ class Study:
         problem: Problem,
         optimizer: Optimizer,
         trainer: TrainerSpec,
-        registry: CheckpointRegistry | NoCheckpoints,
+        registry: Registry,
         settings: StudySettings,
         observers: Sequence[Callable[[dict[str, Any]], None]] = (),
     ):
@@ -63,22 +62,27 @@ class Study:
         self.trainer, self.registry, self.settings = trainer, registry, settings
         self.observers = observers
         self.rules = rules(optimizer.early_stopping)
-        self.history = History(problem)
+        # The optimizer's seconds are this machine's, a simulated trainer's are not: adding them up would mean nothing.
+        self.history = History(problem, charge_optimizer=not trainer.simulated)
         self.costs = CostModel(problem)
+        self.reserve = Reserve(problem, self.history, self.costs)
         self.open: dict[int, TrialRun] = {}
         """Trials asked and not told."""
 
     def run(self) -> dict[str, Any]:
         """Run, or continue, to the end; returns what ``summary.json`` holds."""
-        self.recorder = Recorder(self.folder)
-        past = read_records(self.folder)
+        if self.trainer.simulated and (summary := read_summary(self.folder)) is not None:
+            return summary  # its records are brief: they cannot be replayed
+        self.executor = self._executor()
+        self.recorder = (BriefRecorder if self.trainer.simulated else Recorder)(self.folder)
+        past = [] if self.trainer.simulated else read_records(self.folder)
         self.workers: list[Worker] = []
         try:
             if not past:
                 self.record("study", **self._description())
             self._replay(past)
             if not self.history.finished:
-                self.workers = [Worker(self.trainer, self.settings.step_timeout) for _ in range(self.settings.workers)]
+                self.workers = [self.executor.worker() for _ in range(self.settings.workers)]
                 if self.history.recommended is None:
                     self._search()
                     self._recommend()
@@ -93,6 +97,11 @@ class Study:
             for worker in self.workers:
                 worker.close()
             self.recorder.close()
+
+    def _executor(self) -> Executor:
+        if self.trainer.simulated:
+            return SimulatedExecutor(self.trainer)
+        return LocalExecutor(self.trainer, self.settings.step_timeout)
 
     # -- the phases --------------------------------------------------------------------------------------------
 
@@ -111,7 +120,7 @@ class Study:
                 self._start(run, worker)
             if not busy:
                 return
-            for worker in ready(list(busy), self.settings.step_timeout):
+            for worker in self.executor.ready(list(busy)):
                 if self._advance(busy[worker]):
                     del busy[worker]
 
@@ -120,21 +129,23 @@ class Study:
         if self.history.failures_in_a_row() >= MAX_FAILURES_IN_A_ROW:
             return None
         began = time.process_time()
-        reserve = self._reserve()
-        if self.spent().of(self.problem.cost_unit) >= self.settings.budget - reserve:
+        favourite = self._favourite()
+        if self._left() <= self.reserve.needed(favourite):
             return None
-        run = self._ask(reserve)
+        run = self._ask(favourite)
         if run is not None:
             self._record_asked(run, self._charge(began))
         return run
 
-    def _ask(self, reserve: float) -> TrialRun | None:
+    def _ask(self, favourite: Config | None) -> TrialRun | None:
+        reserve = self.reserve.needed(favourite)
         trial = self.optimizer.ask()
         if trial is None:
             return None
+        self.reserve.held_for = favourite
         # A trial that would itself be the final run has nothing held back from it.
         is_final = trial.fidelity == self.problem.full and (
-            not self.history.results or config_key(trial.config) == config_key(self.optimizer.recommend())
+            favourite is None or config_key(trial.config) == config_key(favourite)
         )
         return self._open(trial, "search", self.settings.budget - (0.0 if is_final else reserve))
 
@@ -148,19 +159,13 @@ class Study:
     def _record_asked(self, run: TrialRun, seconds: float) -> None:
         self.record("asked", trial=run.trial.to_json(), phase=run.phase, optimizer_seconds=seconds)
 
-    def _reserve(self) -> float:
-        """Expected cost of training the present recommendation on the target, unless a trial did so already.
+    def _left(self) -> float:
+        """Of the budget."""
+        return self.settings.budget - self.spent().of(self.problem.cost_unit)
 
-        Shorter runs of it on the target are not credited: one more result may make another configuration the
-        recommendation, and a final run that is cut is worse than a little budget left over.
-        """
-        if not self.history.results:
-            return 0.0
-        config = self.optimizer.recommend()
-        if self.history.full_run(config) is not None:
-            return 0.0
-        margin = RESERVE_MARGIN if self.problem.target in self.costs.steps else UNSEEN_MARGIN
-        return margin * (self.costs.expect(self.problem.target, config, self.problem.max_steps) or 0.0)
+    def _favourite(self) -> Config | None:
+        """What would be recommended now; None before the first result."""
+        return self.optimizer.recommend() if self.history.results else None
 
     def _resumable(self, config: Config) -> int:
         """Steps on the target that the final run need not repeat: all known ones where checkpoints are reused, and in
@@ -171,11 +176,13 @@ class Study:
 
     def _recommend(self) -> None:
         began = time.process_time()
-        self.history.recommended = dict(self.optimizer.recommend())
+        chosen, passed_over = self.reserve.choose(newest := self.optimizer.recommend(), self._left())
+        self.history.recommended = dict(chosen)
         self.history.recommendation = self.optimizer.summary()
         self.record(
             "recommended",
             config=self.history.recommended,
+            passed_over=dict(newest) if passed_over else None,
             summary=self.history.recommendation,
             optimizer_seconds=self._charge(began),
         )
@@ -261,10 +268,8 @@ class Study:
         del self.open[run.trial.id]
         self.registry.unpin(self._owner(run.trial))
         self.costs.observe(result)
-        if run.phase == "final":
-            self.history.final = result
-        else:
-            self.history.results.append(result)
+        self.history.add(result, run.phase)
+        if run.phase == "search":
             self.optimizer.tell(result)
 
     def _charge(self, began: float) -> float:
@@ -282,7 +287,7 @@ class Study:
         return self.spent().of(self.problem.cost_unit) >= run.limit
 
     def record(self, event: str, **fields: Any) -> None:
-        entry = self.recorder.write(event, **fields)
+        entry = self.recorder.write(event, time=round(self.executor.now(), 3), **fields)
         for observe in self.observers:
             observe(entry)
 
@@ -371,7 +376,7 @@ class Study:
         if phase == "final":
             self._open(recorded, phase, self.settings.budget)
             return
-        again = self._ask(self._reserve())
+        again = self._ask(self._favourite())
         if again is None or again.trial != recorded:
             raise UsageError(
                 f"{self.folder}: trial {recorded.id} of the records is not what method {self.optimizer.name} proposes "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ class Recorder:
         self._file.truncate(whole)  # drop the half line of a killed process, or the next event would join it
 
     def write(self, event: str, **fields: Any) -> dict[str, Any]:
-        entry = {"event": event, "time": round(time.time(), 3), **fields}
+        entry = {"event": event, **fields}
         self._file.write(json.dumps(entry).encode() + b"\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -67,6 +66,26 @@ class Recorder:
         self._lock.close()
 
 
+class BriefRecorder:
+    """Of a simulated study, which takes seconds and is run again where it was ended: events are kept in memory and
+    written at once when the study is finished, without the steps at which nothing was validated."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._lines: list[str] = []
+
+    def write(self, event: str, **fields: Any) -> dict[str, Any]:
+        entry = {"event": event, **fields}
+        if event != "step" or fields["record"]["val_accuracy"] is not None:
+            self._lines.append(json.dumps(entry))
+        if event == "finished":
+            write_atomically(self.folder / RECORDS, "\n".join(self._lines) + "\n")
+        return entry
+
+    def close(self) -> None:
+        """A study that is not finished leaves nothing."""
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write aside, fsync, rename: a reader sees the old file or the new one, never half of one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -75,6 +94,12 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """What a finished study left, None where there is none."""
+    path = folder / SUMMARY
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:

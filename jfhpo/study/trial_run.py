@@ -14,7 +14,7 @@ from jfhpo.core.problem import Problem
 from jfhpo.core.trial import Cost, Status, StepRecord, Trial, TrialResult
 from jfhpo.dynamics.early_stopping import Rivals, Rule, judge
 from jfhpo.study.checkpoints import Checkpoint
-from jfhpo.study.executors.local import Reply, UnusableCheckpoint, Worker
+from jfhpo.study.executors.protocol import Reply, UnusableCheckpoint, Worker
 from jfhpo.study.report_checks import TrialFailed, check_evaluation, check_step
 
 Request = tuple[str, tuple[Any, ...]]

@@ -17,7 +17,16 @@ from paper_figures import published
 from paper_figures.formats import NOT_KNOWN, Column, Table, percent
 from paper_figures.pages import Drawing, Page
 from paper_figures.published import PAPER_NAME
-from paper_figures.tables import NOT_OURS, budget, number, published_accuracy, share_in, with_interval
+from paper_figures.tables import (
+    NOT_OURS,
+    budget,
+    efficiency,
+    number,
+    published_accuracy,
+    published_efficiency,
+    share_in,
+    with_interval,
+)
 
 TEST = f"paired permutation test, Holm-corrected, α = {ALPHA:.2g}"
 BOOTSTRAP = f"95 % bootstrap, seeds drawn within problems, {RESAMPLES:,} resamples, a seeded generator"
@@ -36,6 +45,7 @@ def page(records: Records) -> Page:
         tables=(
             (accuracy(records, compared, gaps), published_accuracy()),
             (time_to_target(records, times, gaps), all_times(times)),
+            (efficiency(records), published_efficiency()),
             (win_rates(compared, gaps),),
             (significance(compared, pairs, gaps),),
         ),

@@ -13,8 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.gather import Records
-from experiments.sensitivity import analysis
+from experiments.sensitivity import analysis, response_surface
 from experiments.sensitivity.surrogate import Axis
+from experiments.statistics.comparisons import ALPHA
 from paper_figures.cells import MODEL_COLOURS, bracketed
 from paper_figures.figures import STYLE, WIDTH
 from paper_figures.formats import NOT_KNOWN, Column, Table
@@ -41,6 +42,7 @@ def page(records: Records) -> Page:
         quality, swings = analysis.quality(records, problem), analysis.swings(records, problem)
         frames.append((problem, frame, quality, swings))
         lead += sentences(problem, frame, quality, swings)
+        lead += said_by_the_surface(response_surface.effects(records, problem))
         if frame["share"].notna().any():
             curves = analysis.curves(records, problem)
             axes = analysis.all_axes(records, problem)
@@ -50,6 +52,7 @@ def page(records: Records) -> Page:
     for problem, frame, quality, swings in frames:
         several = problem if len(problems) > 1 else ""
         tables.append((importance(records.of(problem), frame, quality, several),))
+        tables.append((surface(records.of(problem), response_surface.effects(records, problem), several),))
         tables.append((one_at_a_time(swings, quality, several),))
     return Page(
         lead=tuple(lead), tables=tuple(tables), drawings=tuple(drawings), printed=tuple(t[0].name for t in tables[::-1])
@@ -126,6 +129,47 @@ def importance(records: Records, frame: pd.DataFrame, quality: pd.DataFrame, pro
         data=frame,
         errors=error_rows(records),
     )
+
+
+def surface(records: Records, effects: pd.DataFrame, problem: str) -> Table:
+    """A row per hyperparameter, a column per model; bold where the effect is significant."""
+    models, names = list(dict.fromkeys(effects["model"])), list(dict.fromkeys(effects["hyperparameter"]))
+    known = effects.set_index(["hyperparameter", "model"])
+
+    def cell(name: str, model: str) -> str:
+        if (name, model) not in known.index or math.isnan(known.loc[(name, model), "share"]):
+            return NOT_KNOWN
+        row = known.loc[(name, model)]
+        p = "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
+        return f"{100 * row['share']:.1f} ({p})"
+
+    rows = [(name, *(cell(name, model) for model in models)) for name in names]
+    for head, column in (("R² of the surface", "r2"), ("adjusted R²", "adjusted_r2")):
+        rows.append((head, *(number(effects[effects["model"] == m][column].iloc[0], 2) for m in models)))
+    sure = effects[effects["p_holm"] < ALPHA]
+    return Table(
+        name=f"response_surface_{problem}".rstrip("_"),
+        title=f"{problem}: ".lstrip(": ") + "By how much R² falls without a hyperparameter, in points (p)",
+        columns=(Column("hyperparameter"), *(Column(model) for model in models)),
+        rows=tuple(rows),
+        caption="Of a second-order response surface of the accuracy at full steps: every hyperparameter, the squares "
+        "of those with a range, and each one's product with the learning rate. p: partial F-test of all of its terms, "
+        f"Holm-corrected over the hyperparameters of a model; bold below {ALPHA:.2g}. It holds as far as the surface "
+        f"fits (R²); {NOT_KNOWN}: fewer than {response_surface.RUNS_PER_TERM:g} runs per term.",
+        data=effects,
+        errors=error_rows(records),
+        bold=frozenset((names.index(r.hyperparameter), 1 + models.index(r.model)) for r in sure.itertuples()),
+    )
+
+
+def said_by_the_surface(effects: pd.DataFrame) -> list[str]:
+    """Which hyperparameters a smooth fit shows to matter."""
+    known = effects[effects["p_holm"].notna()]
+    said = []
+    for model, rows in known.groupby("model", sort=False):
+        sure = rows[rows["p_holm"] < ALPHA].sort_values("share", ascending=False)["hyperparameter"]
+        said.append(f"on {model} {', '.join(sure) or 'none'} (R² {rows['r2'].iloc[0]:.2f})")
+    return [f"A second-order response surface shows these to matter: {'; '.join(said)}."] if said else []
 
 
 def one_at_a_time(swings: pd.DataFrame, quality: pd.DataFrame, problem: str) -> Table:

@@ -1,31 +1,21 @@
-"""Learning curves by formula, with a known optimum and a proxy that is biased: no training, no time.
-
-Accuracy rises with steps towards a ceiling that is a parabola in log lr (its best value ∝ 1/width, and shifted on the
-proxy: the bias), falls with the KL coefficient's distance from its best, and collapses above a learning rate that
-is nearer to the best one on the target. Costs are proportional to size × steps × rollouts.
-"""
+"""A world of learning curves by formula (`jfhpo.trainers.curves.formula`) that drives a method without a study."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from jfhpo.core.optimizer import Optimizer
-from jfhpo.core.problem import ModelSize, Problem
+from jfhpo.core.problem import Problem
 from jfhpo.core.space import SearchSpace, config_key
 from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResult
 from jfhpo.dynamics.early_stopping import judge, rules
+from jfhpo.trainers.curves.formula import LARGE, SMALL, Landscape, step_cost
 
-BEST_LR, BEST_KL = 1e-3, 0.02  # on the target, of width 128
-PROXY_BIAS = 0.25
-"""Decades by which the proxy's best learning rate lies above what widths say."""
-CHANCE = 0.13
-SMALL, LARGE = ModelSize("p", 50_000, 48, 1.0), ModelSize("l", 250_000, 128, 5.0)
+LANDSCAPE = Landscape()
+BEST_LR, BEST_KL = LANDSCAPE.best_lr, LANDSCAPE.best_kl  # on the target, of width 128
 
 
 def problem(**changes: Any) -> Problem:
@@ -54,47 +44,8 @@ def problem(**changes: Any) -> Problem:
 OPTIMUM: Config = {"lr": BEST_LR, "kl_loss_coef": BEST_KL, "rollout_n": 16, "lr_scheduler": "constant"}
 
 
-KNOWN = ("lr", "kl_loss_coef", "rollout_n", "lr_scheduler")
-
-
-def accuracy(config: Config, model: str, steps: int) -> float:
-    """Without noise; `config` as it is trained on this model. In other spaces than `problem`'s, what is missing is at
-    its best, and every other hyperparameter has some effect of its own."""
-    size, bias = (SMALL, PROXY_BIAS) if model == "p" else (LARGE, 0.0)
-    off = math.log10(config["lr"] / BEST_LR * size.width / LARGE.width) - bias if "lr" in config else 0.0
-    if off > (1.0 if model == "l" else 1.3):
-        return CHANCE
-    ceiling = 0.93 - 0.18 * off**2 - 0.03 * math.log10(config.get("kl_loss_coef", BEST_KL) / BEST_KL) ** 2
-    ceiling += 0.01 * math.log2(config.get("rollout_n", 8) / 8) - 0.01 * (config.get("lr_scheduler") == "cosine")
-    ceiling -= sum(0.1 * _share(f"{name}={value}") for name, value in config.items() if name not in KNOWN)
-    return CHANCE + max(0.0, ceiling - CHANCE) * (1 - math.exp(-steps / 8))
-
-
-def _share(word: str) -> float:
-    """A number from 0 to 1 that belongs to the word."""
-    return int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little") / 2**64
-
-
-def observed(config: Config, model: str, steps: int, noise: float) -> float:
-    """With noise that belongs to the point: the same run measured twice gives the same."""
-    word = f"{config_key(config)} {model} {steps}".encode()
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(word).digest()[:8], "little"))
-    return accuracy(config, model, steps) + noise * rng.standard_normal()
-
-
-def step_cost(config: Config, model: str) -> Cost:
-    size = SMALL if model == "p" else LARGE
-    n = config.get("rollout_n", 8)
-    tokens = 100 * n
-    return Cost(size.relative_cost * n / 8, tokens, 2.0 * size.parameters * tokens)
-
-
-def record(config: Config, model: str, step: int, validation: float | None) -> StepRecord:
-    reward = accuracy(config, model, step)
-    if reward == CHANCE:  # a collapse: from a good start down to chance
-        reward = CHANCE + 0.2 * max(0.0, 1 - step / 3)
-    cost = step_cost(config, model)
-    return StepRecord(step, reward, 0.01, 0.3, 1.0, 0.0, 10.0, config.get("lr", BEST_LR), 0.0, cost, validation)
+accuracy, record = LANDSCAPE.accuracy, LANDSCAPE.record
+observed = LANDSCAPE.observed
 
 
 FULL_COST = 24 * step_cost({"rollout_n": 8}, "l").flops

@@ -44,7 +44,7 @@ def test_everything_is_drawn_written_and_said(done):
     figures, report, printed = written(done[0])
     assert figures == {"anytime", "critical_difference", "win_rates"}
     stems = {p.name for p in (done[0] / "benchmark/tables").glob("*.csv")}
-    assert stems == {"benchmark.csv", "time_to_target.csv", "win_rates.csv", "significance.csv"}
+    assert stems == {f"{n}.csv" for n in ("benchmark", "time_to_target", "efficiency", "win_rates", "significance")}
     assert printed.index("How much sooner") < printed.index("Test accuracy of every method")
     assert "jfhpo has the highest mean test accuracy over 2 problems and 10 blocks" in report
     assert "nan" not in printed

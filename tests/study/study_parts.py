@@ -9,7 +9,7 @@ from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.problem import ModelSize, Problem
 from jfhpo.core.space import SearchSpace
 from jfhpo.study.checkpoints import CheckpointRegistry
-from jfhpo.study.executors.local import TrainerSpec
+from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.loop import Study
 from jfhpo.study.methods import method
 from jfhpo.study.no_checkpoints import NoCheckpoints
@@ -55,7 +55,7 @@ def study(
         home,
         of,
         optimizer or cls(of, seed=0, settings=cls.Settings(**method_settings or {})),
-        TrainerSpec("tests.fakes.curve_trainer:CurveTrainer", trainer or {}, "v1"),
+        TrainerSpec("curves", "tests.fakes.curve_trainer:CurveTrainer", trainer or {}, "v1"),
         registry or CheckpointRegistry(folder / "checkpoints"),
         StudySettings(**{**BASICS, "budget": budget} | own),
         observers,

@@ -65,6 +65,34 @@ def test_the_final_run_is_held_back_from_the_search(tmp_path):
     assert summary["spent"]["flops"] > STEP * 40
 
 
+class Fickle(Scripted):
+    """Falls for whatever it was told last."""
+
+    def recommend(self):
+        return self.results[-1].trial.config if self.results else {"lr": 1e-3}
+
+
+def test_a_last_minute_favourite_that_cannot_be_trained_gives_way_to_the_one_before(tmp_path):
+    """The first trial trained its configuration in full; what the second one leaves does not pay for another run."""
+    of = problem()
+    trials = [trial(0, lr=1e-3, model="large", steps=20), trial(1, lr=2e-3, steps=5)]
+    s = study(tmp_path, of=of, optimizer=Fickle(of, trials), budget=STEP * 30)
+    summary = s.run()
+    recommended = events(tmp_path, "recommended")[0]
+    assert recommended["passed_over"] == {"lr": 2e-3}
+    assert summary["recommended"] == {"lr": 1e-3}
+    assert (summary["final"]["status"], summary["final"]["steps"]) == ("completed", 20)
+
+
+def test_a_last_minute_favourite_that_can_be_trained_is_what_is_recommended(tmp_path):
+    of = problem()
+    trials = [trial(0, lr=1e-3, model="large", steps=20), trial(1, lr=2e-3, steps=5)]
+    summary = study(tmp_path, of=of, optimizer=Fickle(of, trials), budget=STEP * 50).run()
+    assert events(tmp_path, "recommended")[0]["passed_over"] is None
+    assert summary["recommended"] == {"lr": 2e-3}
+    assert (summary["final"]["status"], summary["final"]["steps"]) == ("completed", 20)
+
+
 def test_a_budget_smaller_than_one_run_cuts_it(tmp_path):
     summary = study(tmp_path, name="recipe", budget=STEP * 7.5).run()
     assert summary["trials"]["cut"] == 1

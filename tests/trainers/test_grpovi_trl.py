@@ -8,7 +8,7 @@ import torch
 
 from jfhpo.core.errors import UsageError
 from jfhpo.tasks.grpovi import by_enumeration
-from jfhpo.trainers.grpovi_trl import GRPOVI
+from jfhpo.trainers.trl.grpovi import GRPOVI
 from jfhpo.trainers.mini import hf
 from tests.trainers.mini.tiny import VOCABULARY, random_model
 

@@ -11,54 +11,17 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any
 
-from jfhpo.core.errors import unknown
-from jfhpo.core.trial import Cost
+from jfhpo.study.executors.protocol import Reply, TrainerSpec, UnusableCheckpoint
 from jfhpo.study.report_checks import TrialFailed, check_overhead
-
-TRAINERS = {"mini": "jfhpo.trainers.mini.trainer:MiniTrainer"}
-"""Engine name -> class, imported in the worker only: the study's own process needs no engine. A trainer of one's own is
-named by its path in the same form, ``package.module:Class``."""
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """A worker's environment: two single-threaded trials beat one with two threads."""
-
-
-@dataclass(frozen=True)
-class TrainerSpec:
-    """How to make a trainer in another process."""
-
-    name: str
-    arguments: dict[str, Any]
-    version: str
-    """Hash of the code and settings that decide what a trial turns out to be: part of every checkpoint's key."""
-
-    @property
-    def path(self) -> str:
-        """``package.module:Class``."""
-        path = TRAINERS.get(self.name, self.name)
-        if ":" not in path:
-            raise unknown("trainer", self.name, TRAINERS)
-        return path
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back for one request."""
-
-    value: Any
-    """The record, the evaluation, or None; None also for "next" once the fidelity is reached."""
-    overhead: Cost
-    """Cost that no record carries."""
-
-
-class UnusableCheckpoint(RuntimeError):
-    """The trainer refused the checkpoint that it was to start from; the trial can start from the base model."""
 
 
 class Worker:
@@ -122,8 +85,20 @@ class Worker:
             self.process.wait()
 
 
-def ready(workers: Sequence[Worker], timeout: float) -> list[Worker]:
-    """The workers whose answer, or end, is there; all of them when none came within `timeout` seconds."""
-    by_connection = {w.connection: w for w in workers}
-    answered = wait(list(by_connection), timeout)
-    return [by_connection[c] for c in answered] if answered else list(workers)
+class LocalExecutor:
+    """Hands out worker processes; its clock is the time of day."""
+
+    def __init__(self, spec: TrainerSpec, timeout: float):
+        self.spec, self.timeout = spec, timeout
+
+    def worker(self) -> Worker:
+        return Worker(self.spec, self.timeout)
+
+    def ready(self, workers: Sequence[Worker]) -> list[Worker]:
+        """The workers whose answer, or end, is there; all of them when none came within the timeout."""
+        by_connection = {w.connection: w for w in workers}
+        answered = wait(list(by_connection), self.timeout)
+        return [by_connection[c] for c in answered] if answered else list(workers)
+
+    def now(self) -> float:
+        return time.time()

@@ -1,0 +1,1 @@
+"""Does every method do better than chance where the optimum is known?"""

@@ -1,0 +1,56 @@
+"""What a study has to know of a trainer before it is imported: its sizes, and what it and its trials depend on.
+
+A trainer is a package here with an ``engine.py`` that holds one `Engine`, called ``ENGINE``; `engines` finds it. The
+trainer itself, and whatever it is built on, is imported in the worker that runs it and nowhere else.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jfhpo.core.errors import unknown
+from jfhpo.core.problem import ModelSize
+
+Settings = Mapping[str, Any]
+"""The ``problem`` group of a study's configuration, as plain data."""
+
+
+def no_bases(problem: Settings) -> list[Any]:
+    """For an engine whose models are there already."""
+    return []
+
+
+@dataclass(frozen=True)
+class Engine:
+    name: str
+    trainer: str
+    """``package.module:Class``, a `jfhpo.core.trainer.Trainer`."""
+    family: Callable[[Settings], tuple[ModelSize, ...]]
+    """The sizes that proxy and target are chosen from, ordered by parameters; a `UsageError` for a problem that the
+    engine cannot run."""
+    arguments: Callable[[Settings], dict[str, Any]]
+    """What the trainer's constructor is given: plain data, sent to the worker."""
+    version: Callable[[Mapping[str, Any]], str]
+    """Arguments -> hash of the code and settings that decide what a trial turns out to be."""
+    bases: Callable[[Settings], list[Any]] = no_bases
+    """Base models of the miniature family (`jfhpo.trainers.mini.family.BaseSpec`) that have to be made first."""
+    simulated: bool = False
+    """Whether costs are told and no time passes: such trials run in the study's own process, on a simulated clock."""
+
+
+@functools.cache
+def engines() -> tuple[str, ...]:
+    """Their names."""
+    return tuple(sorted(p.parent.name for p in Path(__file__).parent.glob("*/engine.py")))
+
+
+def engine(name: str) -> Engine:
+    """The engine of a name; `UsageError` with the valid ones for another."""
+    if name not in engines():
+        raise unknown("problem.trainer", name, engines())
+    return importlib.import_module(f"jfhpo.trainers.{name}.engine").ENGINE

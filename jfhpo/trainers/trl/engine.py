@@ -1,0 +1,99 @@
+"""TRL as a study knows it: the miniature family on a generated task, or declared models on the paper's data sets."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.optional import optional
+from jfhpo.core.problem import ModelSize
+from jfhpo.tasks import TASKS
+from jfhpo.trainers.declared import declared_sizes
+from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.mini import engine as mini
+from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, grpo_arguments
+
+
+def family(problem: Settings) -> tuple[ModelSize, ...]:
+    if problem["models"]:
+        return declared_sizes(problem["models"])
+    if problem["task"] not in TASKS:
+        raise UsageError(
+            f"problem.models is empty, and task {problem['task']} is not one that the miniature family knows"
+        )
+    return mini.family(problem)
+
+
+def bases(problem: Settings) -> list[Any]:
+    return [] if problem["models"] else mini.bases(problem)
+
+
+def arguments(problem: Settings) -> dict[str, Any]:
+    """Everything that can be wrong in the settings is refused here, before a model is loaded."""
+    from jfhpo.tasks.datasets import names
+
+    optional("trl", "trl", "problem.trainer=trl")
+    if problem["task"] not in names():
+        raise unknown("problem.task", problem["task"], names())
+    settings = trl_settings(problem["trainer_settings"])
+    if problem["task"] not in TASKS and settings.max_completion_length is None:
+        raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
+    check_names(problem["space"])
+    check_batches(problem["space"].get("rollout_n", {}), settings, problem["max_steps"])
+    if problem["models"]:
+        models = {name: str(model["path"]) for name, model in problem["models"].items()}
+    else:
+        models = {spec.size: str(spec.folder) for spec in mini.bases(problem)}
+    return {
+        "task": problem["task"],
+        "models": models,
+        "max_steps": problem["max_steps"],
+        "settings": dict(problem["trainer_settings"]),
+        "data": dict(problem["data"]),
+    }
+
+
+def trl_settings(given: Mapping[str, Any]) -> TrlSettings:
+    known = [f.name for f in dataclasses.fields(TrlSettings)]
+    for name in given:
+        if name not in known:
+            raise unknown("problem.trainer_settings", name, known)
+    settings = TrlSettings(**given)
+    settings.check()
+    return settings
+
+
+def check_names(space: Mapping[str, Any]) -> None:
+    """Every hyperparameter must be one that TRL reads: a key that nobody reads would be searched in vain."""
+    unread = [name for name in space if name not in FIELDS]
+    if unread:
+        from trl import GRPOConfig
+
+        known = [f.name for f in dataclasses.fields(GRPOConfig)]
+        for name in unread:
+            if name not in known:
+                raise unknown("hyperparameter of GRPOConfig", name, [*FIELDS, *known])
+
+
+def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps: int) -> None:
+    """The batch must divide for every number of rollouts that may be tried."""
+    values = rollouts.get("values") or [v for v in (rollouts.get("low"), rollouts.get("high")) if v is not None] or [8]
+    for n in values:
+        grpo_arguments({"rollout_n": int(n)}, settings, max_steps)
+
+
+def version(arguments: Mapping[str, Any]) -> str:
+    named = {size: Path(path).name for size, path in arguments["models"].items()}
+    sources = b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
+    libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "trl")]
+    content = json.dumps([dict(arguments) | {"models": named}, libraries], sort_keys=True, default=str)
+    return hashlib.sha256(sources + content.encode()).hexdigest()[:12]
+
+
+ENGINE = Engine("trl", "jfhpo.trainers.trl.trainer:TrlTrainer", family, arguments, version, bases)

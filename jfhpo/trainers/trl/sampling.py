@@ -1,0 +1,56 @@
+"""Completions of a Hugging Face model for evaluation: exactly temperature 1 or greedy, whatever its folder suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+
+BATCH = 256
+"""Prompts per call of `generate`."""
+
+
+@torch.no_grad()
+def draw(model: Any, tokenizer: Any, prompts: Sequence[Any], longest: int, seed: int | None) -> tuple[list[str], int]:
+    """One completion per prompt, of at most `longest` tokens, and the number of tokens sampled in all.
+
+    Sampled at temperature 1 from the whole distribution with a stream of its own, or greedily where `seed` is None.
+    The random state of whoever trains the model is left as it was.
+
+    Args:
+        prompts: texts, or conversations (lists of messages) for a tokenizer with a chat template.
+    """
+    was_training = model.training
+    model.eval()
+    settings = GenerationConfig(  # a folder's own generation_config.json may cut the distribution or punish repetition
+        max_new_tokens=longest, do_sample=seed is not None, pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id, **({"temperature": 1.0, "top_k": 0, "top_p": 1.0} if seed is not None else {}),
+    )  # fmt: skip
+    texts, tokens = [], 0
+    try:
+        with torch.random.fork_rng():
+            if seed is not None:
+                torch.manual_seed(seed)
+            for at in range(0, len(prompts), BATCH):
+                read = _encoded(tokenizer, prompts[at : at + BATCH]).to(model.device)
+                out = model.generate(**read, generation_config=settings)[:, read["input_ids"].shape[1] :]
+                ended = (out == tokenizer.eos_token_id).cumsum(1)
+                tokens += int(((ended - (out == tokenizer.eos_token_id).long()) == 0).sum())  # up to the first end
+                texts += tokenizer.batch_decode(out, skip_special_tokens=True)
+    finally:
+        model.train(was_training)
+    return texts, tokens
+
+
+def _encoded(tokenizer: Any, prompts: Sequence[Any]) -> Any:
+    """Input ids and attention mask, padded on the left."""
+    if isinstance(prompts[0], str):
+        return tokenizer(
+            list(prompts), return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
+        )
+    return tokenizer.apply_chat_template(
+        list(prompts), add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True,
+        tokenizer_kwargs={"padding_side": "left"},
+    )  # fmt: skip

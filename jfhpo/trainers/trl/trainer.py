@@ -1,0 +1,262 @@
+"""`TrlTrainer`: TRL's GRPOTrainer, one trial at a time, driven step by step.
+
+Resuming is exact, bit for bit on a CPU: the order of prompts is laid out beforehand for the whole horizon, so TRL's own
+shuffling, which begins anew after a resume, is off, and a step of the study ends where TRL has used its rollouts up.
+With vLLM, sampling is another engine's and repeats only as far as that does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
+from transformers.utils import logging
+from trl import GRPOConfig, GRPOTrainer
+
+from jfhpo.core.trainer import CheckpointError, Evaluation, Trainer, TrainingFailed
+from jfhpo.core.trial import Cost, StepRecord, Trial
+from jfhpo.tasks import TASKS
+from jfhpo.tasks.datasets import TrlReward, load, to_trl
+from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
+from jfhpo.trainers.trl.sampling import draw
+from jfhpo.trainers.trl.stepping import Step, StepByStep
+
+OURS = "jfhpo.json"
+"""In a checkpoint, beside TRL's own files: whose it is."""
+VALIDATION_K = 1
+"""Samples per validation prompt."""
+
+
+class TrlTrainer(Trainer):
+    """`models` maps a size to a Hugging Face folder or hub name; `data` holds the arguments of
+    `jfhpo.tasks.datasets.load` for data sets that are not generated."""
+
+    def __init__(
+        self,
+        task: str,
+        models: Mapping[str, str],
+        max_steps: int,
+        settings: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+    ):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        self.models, self.max_steps, self.settings = dict(models), max_steps, TrlSettings(**settings or {})
+        self.data = to_trl(load(task, **data or {}))
+        self.right = TrlReward(task, self.settings.extraction)
+        self.longest = self.settings.max_completion_length or TASKS[task].completion_length
+        self.on_gpu = torch.cuda.is_available()
+        self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-trl-"))
+        self.steps: StepByStep | None = None
+        self._carried = Cost()
+
+    def _now(self) -> float:
+        """CPU seconds of this process, or where a GPU does the work, seconds."""
+        return time.perf_counter() if self.on_gpu else time.process_time()
+
+    def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
+        began = self._now()
+        self._end()
+        self.trial, self.step, self.seen, self.sampled = trial, 0, 0, 0
+        if checkpoint is not None:
+            self.step, self.seen = self._check(checkpoint)
+        path = self.models[trial.fidelity.model]
+        self.tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.steps = StepByStep(self.settings.updates)
+        self.trainer = self._make(path)
+        self.trainer.remove_callback(PrinterCallback)
+        resume = str(checkpoint) if checkpoint else None
+        self.steps.run(lambda: self.trainer.train(resume_from_checkpoint=resume))
+        self._carried += Cost(seconds=self._now() - began)
+        return self._steps()
+
+    def _make(self, path: str) -> GRPOTrainer:
+        trial, wanted = self.trial, grpo_arguments(self.trial.config, self.settings, self.max_steps)
+        args = GRPOConfig(
+            output_dir=str(self.folder / f"trial-{trial.id}"),
+            **wanted,
+            max_completion_length=self.longest,
+            shuffle_dataset=False,
+            logging_steps=1,
+            save_strategy="no",
+            save_only_model=False,
+            seed=trial.seed % 2**32,  # numpy's limit
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=not self.on_gpu,
+            bf16=self.on_gpu and torch.cuda.is_bf16_supported(),
+        )
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+        return GRPOTrainer(
+            model,
+            reward_funcs=self._reward,
+            args=args,
+            train_dataset=self._in_order(),
+            processing_class=self.tokenizer,
+            callbacks=[self.steps],
+            peft_config=_lora(self.settings.lora),
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with."""
+        trial = self.trial
+        return {"config": dict(trial.config), "model": trial.fidelity.model, "seed": trial.seed}
+
+    def _check(self, checkpoint: Path) -> tuple[int, int]:
+        """The step of a checkpoint and the tokens read until then; `CheckpointError` for another trial's."""
+        held = _held(checkpoint)
+        for name, value in self._identity().items():
+            if held.get(name) != value:
+                raise CheckpointError(f"checkpoint {checkpoint} has {name}={held.get(name)}, this trial {value}")
+        return int(held["step"]), int(held["seen"])
+
+    def _in_order(self) -> Dataset:
+        """The training prompts of the whole horizon: permutation after permutation, dealt in steps, as the miniature
+        trainer deals them."""
+        from jfhpo.trainers.mini.grpo import PromptOrder
+
+        train, each = self.data["train"], self.settings.prompts_per_step
+        order = PromptOrder(len(train), torch.Generator().manual_seed(2 * self.trial.seed))
+        return train.select([int(i) for _ in range(self.max_steps) for i in order.next(each)])
+
+    def _reward(self, completions, completion_ids, **columns) -> list[float]:
+        self.sampled += sum(map(len, completion_ids))
+        return self.right(completions=completions, **columns)
+
+    def _steps(self) -> Iterator[StepRecord]:
+        trial = self.trial
+        while self.step < trial.fidelity.steps:
+            began, sampled = self._now(), self.sampled
+            try:
+                step = self.steps.next()
+            except torch.cuda.OutOfMemoryError as error:
+                raise TrainingFailed(f"out of GPU memory at step {self.step + 1}") from error
+            if step is None:
+                raise TrainingFailed(f"TRL ended its training after step {self.step}")
+            self.step = step.number
+            validated, accuracy = Cost(), None
+            metrics = merged(step)
+            tokens, read = self.sampled - sampled, metrics["num_tokens"] - self.seen
+            self.seen = metrics["num_tokens"]
+            for name in ("loss", "grad_norm"):
+                if not math.isfinite(metrics[name]):
+                    self._carried += Cost(self._now() - began, tokens, self._flops(read))
+                    raise TrainingFailed(f"{name} is {metrics[name]} at step {self.step}")
+            if self.step == trial.fidelity.steps or self.step in trial.validate_at:
+                validation = self.evaluate("validation", VALIDATION_K, greedy=False)
+                accuracy, validated = validation.mean_at_k, validation.cost
+            yield StepRecord(
+                step=self.step,
+                reward_mean=metrics["reward"],
+                kl=metrics["kl"],
+                entropy=metrics["entropy"],
+                grad_norm=metrics["grad_norm"],
+                clip_fraction=metrics["clip_ratio/region_mean"],
+                completion_length=metrics["completions/mean_length"],
+                learning_rate=metrics["learning_rate"],
+                loss=metrics["loss"],
+                cost=Cost(self._now() - began, tokens + validated.tokens, self._flops(read) + validated.flops),
+                val_accuracy=accuracy,
+            )
+
+    def _flops(self, read: float) -> float:
+        """Of a step whose prompts and completions have `read` tokens, by the count of
+        `jfhpo.trainers.mini.grpo.step_flops`; TRL reads a prompt once per completion."""
+        return 2.0 * self._weights() * read * (1 + 4 * self.settings.epochs)
+
+    def _weights(self) -> int:
+        """Parameters of all matrix products."""
+        model = self.trainer.model
+        return sum(p.numel() for p in model.parameters()) - model.get_input_embeddings().weight.numel()
+
+    def save(self, path: Path) -> None:
+        began = self._now()
+        self.steps.save()
+        written = Path(self.trainer.args.output_dir) / f"checkpoint-{self.step * self.settings.updates}"
+        held = self._identity() | {"step": self.step, "seen": self.seen}
+        (written / OURS).write_text(json.dumps(held))
+        shutil.move(written, path)
+        self._carried += Cost(seconds=self._now() - began)
+
+    def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:
+        began = self._now()
+        rows = self.data[split]
+        tokens, right = 0, torch.zeros(len(rows))
+        for number in range(k):
+            found, drawn = self._answers(rows, 1_000_003 * seed + number)
+            right += found
+            tokens += drawn
+        best = math.nan
+        if greedy:
+            found, drawn = self._answers(rows, None)
+            best = float(found.mean())
+            tokens += drawn
+        share = right / k
+        return Evaluation(
+            split=split,
+            prompts=len(rows),
+            greedy=best,
+            mean_at_k=float(share.mean()),
+            standard_error=float(share.std() / math.sqrt(len(rows))),
+            k=k,
+            cost=Cost(self._now() - began, tokens, 2.0 * self._weights() * tokens),
+        )
+
+    def _answers(self, rows: Dataset, seed: int | None) -> tuple[torch.Tensor, int]:
+        """Which rows one draw answers right, and the tokens that it took; without a seed greedily."""
+        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
+        texts, tokens = draw(model, self.tokenizer, rows["prompt"], self.longest, seed)
+        columns = {name: rows[name] for name in rows.column_names if name != "prompt"}
+        return torch.tensor(self.right(completions=texts, **columns)), tokens
+
+    def overhead(self) -> Cost:
+        carried, self._carried = self._carried, Cost()
+        return carried
+
+    def _end(self) -> None:
+        """Leave the trial before, and what it wrote."""
+        if self.steps is not None:
+            self.steps.end()
+            shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
+            del self.trainer
+            if self.on_gpu:
+                torch.cuda.empty_cache()
+
+
+def merged(step: Step) -> dict[str, float]:
+    """One number per metric of a step: the mean over its optimizer steps. What belongs to the sampling is logged by the
+    first of them only."""
+    names = dict.fromkeys(name for logs in step.logs for name in logs)
+    found = {name: _mean([float(logs[name]) for logs in step.logs if name in logs]) for name in names}
+    return found | {"num_tokens": max(int(logs.get("num_tokens", 0)) for logs in step.logs)}
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _lora(arguments: Mapping[str, Any] | None) -> Any:
+    if arguments is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(task_type="CAUSAL_LM", **arguments)
+
+
+def _held(checkpoint: Path) -> dict[str, Any]:
+    """What `TrlTrainer.save` wrote beside TRL's own files."""
+    try:
+        return json.loads((checkpoint / OURS).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {checkpoint} cannot be read: {error}") from error
