@@ -8,8 +8,8 @@ import torch
 
 from jfhpo.core.errors import UsageError
 from jfhpo.tasks.grpovi import by_enumeration
-from jfhpo.trainers.trl.grpovi import GRPOVI
 from jfhpo.trainers.mini import hf
+from jfhpo.trainers.trl.grpovi import GRPOVI
 from tests.trainers.mini.tiny import VOCABULARY, random_model
 
 trl = pytest.importorskip("trl")
