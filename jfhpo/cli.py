@@ -20,6 +20,15 @@ EXAMPLES = """examples:
   jfhpo family build p l                            make base models of the miniature family
   jfhpo family ls
   jfhpo checkpoints ls results/.checkpoints         also: verify, gc
+  jfhpo data gsm8k --source folder --to verl --out data/gsm8k
+  jfhpo export --study results/main/last_digit/jfhpo/seed=0 --to verl --width 3584
+"""
+DATA_EXAMPLES = """examples:
+  jfhpo data gsm8k                       read it from the Hugging Face hub, check it, say what is in it
+  jfhpo data gsm8k --source ../gsm8k --to verl --out data/gsm8k            a folder: train.jsonl, test.jsonl
+  jfhpo data math --source train.parquet --test test.parquet --to trl --out data/math
+  jfhpo data mmlu --validation carved --share 0.05 --seed 1                not its own validation split
+  jfhpo data sorting --to verl --out data/sorting                          a generated task
 """
 
 
@@ -104,6 +113,37 @@ def checkpoints(action: str, root: Path, quota: int | None) -> int:
     return 1 if action == "verify" and any(note != "good" for _, note in rows) else 0
 
 
+def data(chosen: argparse.Namespace) -> int:
+    """Read and check a data set; write it where `chosen` says so; a table of what is in it."""
+    from jfhpo.tasks.datasets import load, write_folder
+
+    if (chosen.to is None) != (chosen.out is None):
+        raise UsageError("--to (verl or trl) and --out (a folder) belong together: give both, or neither to only check")
+    prompts = load(
+        chosen.name,
+        chosen.source,
+        config=chosen.config,
+        test=chosen.test,
+        validation=chosen.validation,
+        share=chosen.share,
+        seed=chosen.seed,
+    )
+    table = Table("split", "rows", "longest prompt", "repeated", "held out", title=prompts.name)
+    for split, rows in prompts.splits.items():
+        overlap = prompts.overlaps.get(split)
+        found = (str(overlap.repeated), str(overlap.held_out)) if overlap else ("–", "–")
+        table.add_row(split, f"{len(rows):,}", f"{max(len(row.prompt) for row in rows):,} characters", *found)
+    Console().print(table)
+    if prompts.overlaps:
+        print(
+            "repeated: came again within the split (dropped; kept in test); held out: also in a later split (dropped)"
+        )
+    if chosen.to:
+        write_folder(prompts, chosen.out, chosen.to)
+        print(f"written for {chosen.to}: {chosen.out}")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] in (["run"], ["reproduce"]):
@@ -124,12 +164,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     of_checkpoints.add_argument("action", choices=("ls", "verify", "gc"))
     of_checkpoints.add_argument("root", type=Path)
     of_checkpoints.add_argument("--quota", type=int, help="bytes to keep at most (gc)")
+    of_data = verbs.add_parser(
+        "data",
+        help="GSM8K, MATH, OpenBookQA, MMLU or a generated task, as verl or TRL reads it",
+        epilog=DATA_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    of_data.add_argument("name", help="gsm8k, math, openbookqa, mmlu or a generated task")
+    of_data.add_argument("--source", help="name on the hub, folder, or file of training rows; by default the hub")
+    of_data.add_argument("--config", help="the hub's configuration; by default the usual one")
+    of_data.add_argument("--test", help="file of test rows, where --source is a file")
+    of_data.add_argument("--validation", help="own or carved (from train); by default its own where it has one")
+    of_data.add_argument("--share", type=float, help="of the training questions, to carve; by default 0.1")
+    of_data.add_argument("--seed", type=int, help="of the carving, or of a generated task")
+    of_data.add_argument("--to", help="verl or trl; by default nothing is written")
+    of_data.add_argument("--out", type=Path, help="folder for train.parquet, validation.parquet and test.parquet")
+    of_export = verbs.add_parser("export", help="what a study recommends, as verl's overrides or TRL's arguments")
+    of_export.add_argument("--study", type=Path, required=True, help="<out>/<experiment>/<problem>/<method>/seed=<n>")
+    of_export.add_argument("--to", required=True, help="verl or trl")
+    of_export.add_argument("--width", type=int, help="hidden size of your model: the learning rate is carried there")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.verb == "methods":
             return methods(chosen.name)
         if chosen.verb == "family":
             return family(chosen.action, chosen.sizes, chosen.task)
+        if chosen.verb == "data":
+            return data(chosen)
+        if chosen.verb == "export":
+            from experiments.export import export
+
+            print(export(chosen.study, chosen.to, chosen.width))
+            return 0
         return checkpoints(chosen.action, chosen.root, chosen.quota)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)

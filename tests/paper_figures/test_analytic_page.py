@@ -10,6 +10,7 @@ from rich.console import Console
 
 from experiments.analytic import analysis
 from experiments.gather import load
+from jfhpo.core.trial import Status
 from jfhpo.trainers.curves.formula import optimum
 from paper_figures import pages
 from paper_figures.write import write_all
@@ -28,7 +29,7 @@ def results(out, regrets):
         for seed, regret in enumerate(values):
             fake = FakeStudy(out, method, seed, problem="curves", experiment="analytic", max_steps=24)
             cut = method == "smac" and seed < 2
-            fake.run("l", 2, {2: 0.5}, status="cut" if cut else "completed", phase="final")
+            fake.run("l", 2, {2: 0.5}, status=Status.CUT if cut else Status.COMPLETED, phase="final")
             fake.finish(TOP - regret, TOP - regret)
     return load(out, "analytic")
 

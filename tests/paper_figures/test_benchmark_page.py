@@ -101,7 +101,7 @@ def test_the_time_table_says_what_is_only_known_to_be_below(done):
 
 
 def test_matrices_have_a_row_and_a_column_per_method_and_mark_what_is_significant(done):
-    (wins,), (tests,) = done[1].tables[2:]
+    (wins,), (tests,) = done[1].tables[3:]
     assert [row[0] for row in wins.rows] == list(FIVE) == [c.header for c in wins.columns[1:]]
     assert cells(wins)["jfhpo"]["recipe"] == "100.0 [72, 100]"
     assert cells(tests)["jfhpo"]["recipe"].startswith("+16.")

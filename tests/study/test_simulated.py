@@ -78,7 +78,7 @@ def test_the_optimizers_own_seconds_are_measured_but_not_charged(tmp_path):
 
 
 def test_checkpoints_are_reused_without_a_file(tmp_path):
-    s = study(tmp_path, name="jfhpo", budget=400.0)
+    s = study(tmp_path, name="jfhpo", budget=900.0, initial=3)
     s.run()
     resumed = [r for r in s.history.results if r.resumed_from > 0]
     assert resumed and all(r.cost.seconds < r.cost_from_scratch.seconds for r in resumed)

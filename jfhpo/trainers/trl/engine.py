@@ -24,9 +24,7 @@ def family(problem: Settings) -> tuple[ModelSize, ...]:
     if problem["models"]:
         return declared_sizes(problem["models"])
     if problem["task"] not in TASKS:
-        raise UsageError(
-            f"problem.models is empty, and task {problem['task']} is not one that the miniature family knows"
-        )
+        raise UsageError(f"problem.models is empty, and the miniature family cannot do task {problem['task']}")
     return mini.family(problem)
 
 

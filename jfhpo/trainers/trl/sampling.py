@@ -24,10 +24,14 @@ def draw(model: Any, tokenizer: Any, prompts: Sequence[Any], longest: int, seed:
     """
     was_training = model.training
     model.eval()
-    settings = GenerationConfig(  # a folder's own generation_config.json may cut the distribution or punish repetition
-        max_new_tokens=longest, do_sample=seed is not None, pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id, **({"temperature": 1.0, "top_k": 0, "top_p": 1.0} if seed is not None else {}),
-    )  # fmt: skip
+    # A folder's own generation_config.json may cut the distribution or punish repetition.
+    whole = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    settings = GenerationConfig(
+        max_new_tokens=longest,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        **({"do_sample": False} if seed is None else whole),
+    )
     texts, tokens = [], 0
     try:
         with torch.random.fork_rng():

@@ -1,0 +1,123 @@
+"""The real GRPOTrainer behind the protocol: stepped, saved, resumed bit for bit, evaluated without being disturbed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from jfhpo.core.trainer import CheckpointError, TrainingFailed
+from jfhpo.core.trial import Fidelity, Trial
+from jfhpo.tasks.datasets import splits
+from jfhpo.trainers.trl.trainer import TrlTrainer
+
+SIZES = {"train": 24, "validation": 32, "test": 32}
+CONFIG = {
+    "lr": 3e-3, "lr_scheduler": "cosine", "clip_ratio": 0.2, "grad_clip": 1.0, "kl_loss_coef": 0.01, "rollout_n": 4,
+}  # fmt: skip
+SETTINGS = {"prompts_per_step": 8, "minibatches": 2}
+
+
+@pytest.fixture(autouse=True)
+def few_questions(monkeypatch):
+    monkeypatch.setattr(splits, "GENERATED_SIZES", SIZES)
+
+
+def make(base, **settings) -> TrlTrainer:
+    return TrlTrainer("last_digit", {"xs": str(base)}, max_steps=8, settings=SETTINGS | settings)
+
+
+def trial(steps=6, validate_at=(), **config) -> Trial:
+    return Trial(0, CONFIG | config, Fidelity("xs", steps), seed=5, validate_at=validate_at)
+
+
+def told(records) -> list[dict]:
+    """Records without what is measured in seconds."""
+    return [dataclasses.asdict(r) | {"cost": (r.cost.tokens, r.cost.flops)} for r in records]
+
+
+def weights(trainer) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in trainer.trainer.model.parameters()]
+
+
+@pytest.fixture(scope="module")
+def whole(guessing_base):
+    """Six of eight steps without a stop: 3 epochs of 24 prompts in steps of 8 would end at 9."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "GENERATED_SIZES", SIZES)
+        trainer = make(guessing_base)
+        return told(trainer.start(trial())), weights(trainer)
+
+
+def test_records_say_what_trl_logged(whole):
+    records, _ = whole
+    assert [r["step"] for r in records] == [1, 2, 3, 4, 5, 6]
+    assert all(0 <= r["reward_mean"] <= 1 and r["kl"] >= 0 and r["entropy"] > 0 for r in records)
+    assert records[0]["kl"] < records[-1]["kl"]  # it starts at the reference
+    assert [r["val_accuracy"] is None for r in records] == [True] * 5 + [False]
+    assert all(1 <= r["completion_length"] <= 26 and r["cost"][0] >= 32 for r in records)
+    rates = [r["learning_rate"] for r in records]
+    assert rates == sorted(rates, reverse=True) and rates[-1] > 0  # cosine over eight steps, not over six
+
+
+def test_save_and_resume_is_bit_identical_to_never_having_stopped(guessing_base, whole, tmp_path):
+    """Also in the second and third pass over the 24 prompts, where TRL's own shuffling would begin anew."""
+    first = make(guessing_base)
+    records = first.start(trial())
+    begun = told([next(records) for _ in range(4)])
+    first.save(tmp_path / "at-4")
+    after_saving = told(records)
+    second = make(guessing_base)
+    resumed = told(second.start(trial(), tmp_path / "at-4"))
+    assert begun + after_saving == whole[0], "saving changes nothing"
+    assert begun + resumed == whole[0]
+    assert all(map(torch.equal, weights(second), whole[1]))
+
+
+def test_validation_between_steps_changes_nothing(guessing_base, whole):
+    trainer = make(guessing_base)
+    watched = told(trainer.start(trial(validate_at=(2, 4))))
+    assert [r["val_accuracy"] is not None for r in watched] == [False, True, False, True, False, True]
+    unwatched = [r | {"val_accuracy": None, "cost": None} for r in whole[0]]
+    assert [r | {"val_accuracy": None, "cost": None} for r in watched] == unwatched
+
+
+def test_a_trial_may_be_left_at_any_step_and_the_next_one_is_itself(guessing_base, whole):
+    trainer = make(guessing_base)
+    records = trainer.start(trial(lr=1e-4))
+    next(records)
+    assert told(trainer.start(trial())) == whole[0]
+
+
+def test_a_checkpoint_of_another_trial_is_refused(guessing_base, tmp_path):
+    trainer = make(guessing_base)
+    next(trainer.start(trial(steps=2)))
+    trainer.save(tmp_path / "one")
+    with pytest.raises(CheckpointError, match="config"):
+        trainer.start(trial(lr=1e-4), tmp_path / "one")
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        trainer.start(trial(), tmp_path / "none")
+
+
+def test_a_loss_that_is_not_finite_fails_the_trial_and_not_the_trainer(guessing_base, whole):
+    trainer = make(guessing_base)
+    with pytest.raises(TrainingFailed, match=r"is nan|is inf|ended"):
+        list(trainer.start(trial(lr=1e30)))
+    assert told(trainer.start(trial()))[:1] == whole[0][:1]
+
+
+def test_evaluation_is_seeded_and_greedy_is_greedy(guessing_base):
+    trainer = make(guessing_base)
+    next(trainer.start(trial(steps=1)))
+    one, same, other = (trainer.evaluate("test", 2, seed) for seed in (1, 1, 2))
+    assert one.mean_at_k == same.mean_at_k and one.greedy == same.greedy == other.greedy
+    assert one.prompts == 32 and one.k == 2 and one.cost.tokens == same.cost.tokens > 64
+
+
+def test_lora_trains_adapters_only(guessing_base):
+    trainer = make(guessing_base, lora={"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]})
+    records = told(trainer.start(trial(steps=2)))
+    assert len(records) == 2 and records[-1]["kl"] > 0
+    trained = {name.split(".")[-3] for name, p in trainer.trainer.model.named_parameters() if p.requires_grad}
+    assert trained == {"lora_A", "lora_B"} or all("lora" in n for n in trained)
