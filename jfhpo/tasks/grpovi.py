@@ -19,6 +19,12 @@ from __future__ import annotations
 
 import numpy as np
 
+ADVANTAGES = ("grpo", "grpovi")
+"""What an advantage may be computed from: the rewards, or the adjusted ones."""
+EQUAL, POSITION = "equal", "position"
+TIES = (EQUAL, POSITION)
+"""Equal rewards stay equal: what they have is shared (the same problem over distinct rewards, each with the sum of its
+p). Or, as in the paper, which has no rule for them: the earlier of them comes first."""
 ROUNDING = 1e-12
 """How far a block's share of the mean may lie outside its bounds and still count as on them: rewards that are m or M
 give just that, and without it both searches stop short of them."""

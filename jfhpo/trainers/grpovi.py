@@ -21,14 +21,8 @@ import torch
 from torch import Tensor
 
 from jfhpo.core.errors import unknown
-from jfhpo.tasks.grpovi import check_bounds, refuse
+from jfhpo.tasks.grpovi import EQUAL, TIES, check_bounds, refuse
 
-ADVANTAGES = ("grpo", "grpovi")
-"""What an advantage may be computed from: the rewards, or the adjusted ones."""
-EQUAL, POSITION = "equal", "position"
-TIES = (EQUAL, POSITION)
-"""Equal rewards stay equal: what they have is shared (the same problem over distinct rewards, each with the sum of its
-p). Or, as in the paper, which has no rule for them: the earlier of them comes first."""
 LARGEST_EXPONENT = 700.0
 ZERO_BELOW = 1000.0
 """A probability of exactly zero counts as e^−1000 of the smallest other one: it weighs nothing, and its place in the

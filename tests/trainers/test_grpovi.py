@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jfhpo.core.errors import UsageError
-from jfhpo.tasks.grpovi import by_enumeration
-from jfhpo.trainers.grpovi import TIES, adjusted_rewards
+from jfhpo.tasks.grpovi import TIES, by_enumeration
+from jfhpo.trainers.grpovi import adjusted_rewards
 
 LOW, HIGH = -1.0, 2.0
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

@@ -12,6 +12,7 @@ from jfhpo.core.errors import unknown
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.graded import QUESTIONS as GRADED
+from jfhpo.tasks.grpovi import ADVANTAGES
 from jfhpo.trainers.engine import Engine, Settings
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ def check_settings(settings: Mapping[str, Any], task: str) -> None:
 
 def check_advantage(space: Mapping[str, Any]) -> None:
     """A `UsageError` for an advantage in the space that the trainer does not know."""
-    from jfhpo.trainers.grpovi import ADVANTAGES
-
     for value in space.get("advantage", {}).get("values", ()):
         if value not in ADVANTAGES:
             raise unknown("value in problem.space.advantage", value, ADVANTAGES)

@@ -28,7 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jfhpo.core.errors import UsageError, unknown
-from jfhpo.trainers.grpovi import ADVANTAGES, EQUAL, TIES, adjusted_rewards
+from jfhpo.tasks.grpovi import ADVANTAGES, EQUAL, TIES
+from jfhpo.trainers.grpovi import adjusted_rewards
 from jfhpo.trainers.mini.model import Packing, Transformer, token_logp
 from jfhpo.trainers.mini.sampling import Completions, sample
 from jfhpo.trainers.mini.vocabulary import EOS, PAD, EncodedSplit

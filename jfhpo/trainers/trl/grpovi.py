@@ -1,4 +1,4 @@
-"""GRPOVI in TRL's `GRPOTrainer` (1.14 to 1.16): a mixin that replaces the advantages by those of adjusted rewards.
+"""GRPOVI in TRL's `GRPOTrainer`, 1.14 to 1.16: a mixin that replaces the advantages by those of adjusted rewards.
 
     from trl import GRPOConfig, GRPOTrainer
 
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from jfhpo.core.errors import UsageError, unknown
-from jfhpo.tasks.grpovi import check_bounds
-from jfhpo.trainers.grpovi import EQUAL, TIES, adjusted_rewards
+from jfhpo.tasks.grpovi import EQUAL, TIES, check_bounds
+from jfhpo.trainers.grpovi import adjusted_rewards
 
 STD_EPS = 1e-4  # TRL's
 
@@ -31,7 +31,7 @@ class GRPOVI:
 
     Args:
         reward_bounds: m and M, the range of the (weighted) sum of the reward functions.
-        grpovi_ties: what becomes of equal rewards (`jfhpo.trainers.grpovi.TIES`).
+        grpovi_ties: what becomes of equal rewards (`jfhpo.tasks.grpovi.TIES`).
 
     Raises:
         UsageError: for settings of TRL under which there is no reference, or no advantage by group.

@@ -15,8 +15,8 @@ import torch
 
 from jfhpo.core.errors import UsageError
 from jfhpo.tasks.grpovi import by_enumeration
-from jfhpo.trainers import grpovi_verl
-from jfhpo.trainers.grpovi_verl import compute_grpovi_outcome_advantage, register
+from jfhpo.trainers.verl import grpovi as grpovi_verl
+from jfhpo.trainers.verl.grpovi import compute_grpovi_outcome_advantage, register
 
 CONFIG = {"grpovi": {"low": 0.0, "high": 1.0, "ties": "position"}}
 

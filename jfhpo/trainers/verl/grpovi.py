@@ -5,7 +5,7 @@ log-probabilities, which lie in the same batch. `register` therefore also wraps 
 are at hand while an estimator runs; nothing else of it changes. It has to run in the process that computes advantages,
 verl's task runner, before training starts::
 
-    from jfhpo.trainers.grpovi_verl import register
+    from jfhpo.trainers.verl.grpovi import register
     register()
 
 Settings, in the words of verl's command line (the bounds have no default: they are the range of your reward)::
@@ -28,7 +28,8 @@ from torch import Tensor
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.optional import optional
-from jfhpo.trainers.grpovi import EQUAL, adjusted_rewards
+from jfhpo.tasks.grpovi import EQUAL
+from jfhpo.trainers.grpovi import adjusted_rewards
 
 NAME = "grpovi"
 HOLDERS = ("verl.trainer.ppo.ray_trainer", "verl.trainer.ppo.v1.utils")
@@ -73,7 +74,7 @@ def compute_grpovi_outcome_advantage(
     if ref_log_prob is None:
         raise UsageError(
             f"algorithm.adv_estimator={NAME} needs the reference's log-probabilities: set "
-            "actor_rollout_ref.actor.use_kl_loss=True, and call jfhpo.trainers.grpovi_verl.register() before training"
+            "actor_rollout_ref.actor.use_kl_loss=True, and call jfhpo.trainers.verl.grpovi.register() before training"
         )
     by_std = config.get("norm_adv_by_std_in_grpo", True) if norm_adv_by_std_in_grpo is None else norm_adv_by_std_in_grpo
     with torch.no_grad():
