@@ -250,8 +250,13 @@ def merged(step: Step) -> dict[str, float]:
     """One number per metric of a step: the mean over its optimizer steps. What belongs to the sampling is logged by the
     first of them only."""
     names = dict.fromkeys(name for logs in step.logs for name in logs)
-    found = {name: _mean([float(logs[name]) for logs in step.logs if name in logs]) for name in names}
+    found = {name: _mean([_number(logs[name]) for logs in step.logs if name in logs]) for name in names}
     return found | {"num_tokens": max(int(logs.get("num_tokens", 0)) for logs in step.logs)}
+
+
+def _number(logged: float | None) -> float:
+    """TRL logs None where a metric is not finite."""
+    return math.nan if logged is None else float(logged)
 
 
 def _mean(values: list[float]) -> float:
