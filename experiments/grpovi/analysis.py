@@ -39,7 +39,18 @@ def curves(records: Records) -> pd.DataFrame:
 def bands(records: Records, problem: str, column: str) -> pd.DataFrame:
     """Mean of a column of `curves` over seeds at every step where it is known, with its bootstrap interval: method,
     ``spent`` (the step), value, low, high."""
+    return _bands(curves(records.of(problem)).dropna(subset=[column]), column)
+
+
+def difference_bands(records: Records, problem: str, column: str) -> pd.DataFrame:
+    """As `bands`, of the differences to `REFERENCE`, seed by seed and step by step."""
     known = curves(records.of(problem)).dropna(subset=[column])
+    own = known[known["method"] == REFERENCE].set_index(["seed", "step"])[column]
+    others = known[known["method"] != REFERENCE].join(own.rename("own"), on=["seed", "step"])
+    return _bands(others.assign(difference=others[column] - others["own"]).dropna(subset=["difference"]), "difference")
+
+
+def _bands(known: pd.DataFrame, column: str) -> pd.DataFrame:
     found = []
     for method, runs in known.groupby("method", sort=False):
         grid = np.array(sorted(runs["step"].unique()), dtype=float)

@@ -47,9 +47,9 @@ SOONER = (
     "that decides the median it is shown as <."
 )
 CURVES = (
-    f"Mean over seeds against steps with 95 % bootstrap bands; left the graded reward of training prompts (mean of "
-    f"{SMOOTH} steps), right the exact accuracy on validation prompts. A line is drawn where every seed has a value. "
-    f"{WHAT}"
+    f"Mean over seeds against steps with 95 % bootstrap bands: the graded reward of training prompts (mean of {SMOOTH} "
+    f"steps), the exact accuracy on validation prompts, and its difference to {REFERENCE}, seed by seed: below zero "
+    f"{REFERENCE} is ahead. A line is drawn where every seed has a value. {WHAT}"
 )
 TIMES = (
     "CPU seconds to find the adjusted rewards of one group of n, medians; of the machine and the clock of the "
@@ -256,18 +256,21 @@ def seconds(value: float) -> str:
 
 
 def curves(records: Records) -> Figure:
-    """A row per problem: reward and accuracy against steps."""
+    """A row per problem: reward, accuracy and its difference to GRPO's against steps."""
     problems = records.problems()
     methods = list(dict.fromkeys(records.studies["method"]))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.5 + 2.1 * len(problems)), layout="constrained")
-        grid = figure.subplots(len(problems), 2, sharex=True, squeeze=False)
+        grid = figure.subplots(len(problems), 3, sharex=True, squeeze=False)
         for line, problem in zip(grid, problems, strict=True):
-            for axes, column in zip(line, (REWARD, ACCURACY), strict=True):
+            for axes, column in zip(line, (REWARD, ACCURACY), strict=False):
                 _bands(axes, analysis.bands(records, problem, column))
+            line[2].axhline(0, color=COLOURS[REFERENCE], lw=1.4)
+            _bands(line[2], analysis.difference_bands(records, problem, ACCURACY))
             line[0].set_title(problem, loc="left", fontweight="bold")
             line[0].set_ylabel(f"training reward (%),\nmean of {SMOOTH} steps")
             line[1].set_ylabel("validation accuracy (%)")
+            line[2].set_ylabel(f"accuracy less {REFERENCE}'s (points)")
         for axes in grid[-1]:
             axes.set_xlabel("training steps")
             axes.set_xlim(left=0)

@@ -73,6 +73,15 @@ def test_curves_begin_where_there_are_enough_steps_and_bands_hold_the_seeds(reco
     assert analysis.bands(records, "p-graded", "val_accuracy")["spent"].unique().tolist() == [5, 10]
 
 
+def test_differences_are_taken_within_a_seed(records):
+    """At twice the slope every seed is ahead by its own 10 and 20 slopes."""
+    found = analysis.difference_bands(records, "p-graded", "val_accuracy")
+    assert set(found["method"]) == {"grpovi", "grpovi_by_position"}
+    fast = found[found["method"] == "grpovi"]
+    np.testing.assert_allclose(fast["value"], [10 * 0.021, 20 * 0.021])
+    np.testing.assert_allclose(fast[["low", "high"]], [[0.2, 0.22], [0.4, 0.44]], atol=1e-3)
+
+
 def test_only_runs_that_took_all_their_steps_count(records, tmp_path):
     run(tmp_path, "grpovi", 3, 0.02, 0.1, status=Status.CUT, reason="budget", steps_done=6)
     run(tmp_path, "grpo", 3, 0.02, 0.9)
