@@ -43,6 +43,7 @@ def arguments(problem: Settings) -> dict[str, Any]:
     if problem["task"] not in TASKS and settings.max_completion_length is None:
         raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
     check_names(problem["space"])
+    mini.check_advantage(problem["space"])
     check_batches(problem["space"].get("rollout_n", {}), settings, problem["max_steps"])
     if problem["models"]:
         models = {name: str(model["path"]) for name, model in problem["models"].items()}
@@ -88,7 +89,8 @@ def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps:
 
 def version(arguments: Mapping[str, Any]) -> str:
     named = {size: Path(path).name for size, path in arguments["models"].items()}
-    sources = b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
+    here = Path(__file__).parent
+    sources = b"".join(p.read_bytes() for p in [*sorted(here.glob("*.py")), here.parent / "grpovi.py"])
     libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "trl")]
     content = json.dumps([dict(arguments) | {"models": named}, libraries], sort_keys=True, default=str)
     return hashlib.sha256(sources + content.encode()).hexdigest()[:12]

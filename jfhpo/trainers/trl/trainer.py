@@ -12,7 +12,8 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import TrlReward, load, to_trl
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
+from jfhpo.trainers.trl.grpovi import GRPOVI
 from jfhpo.trainers.trl.sampling import draw
 from jfhpo.trainers.trl.stepping import Step, StepByStep
 
@@ -34,6 +36,10 @@ OURS = "jfhpo.json"
 """In a checkpoint, beside TRL's own files: whose it is."""
 VALIDATION_K = 1
 """Samples per validation prompt."""
+
+
+class GRPOVITrainer(GRPOVI, GRPOTrainer):
+    """TRL's trainer on adjusted rewards."""
 
 
 class TrlTrainer(Trainer):
@@ -99,7 +105,11 @@ class TrlTrainer(Trainer):
             bf16=self.on_gpu and torch.cuda.is_bf16_supported(),
         )
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-        return GRPOTrainer(
+        make: Callable[..., GRPOTrainer] = GRPOTrainer
+        if trial.config.get("advantage", self.settings.advantage) == "grpovi":
+            bounds = tuple(self.settings.reward_bounds)
+            make = partial(GRPOVITrainer, reward_bounds=bounds, grpovi_ties=self.settings.grpovi_ties)
+        return make(
             model,
             reward_funcs=self._reward,
             args=args,
