@@ -268,9 +268,17 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_no_thread_file_or_word_is_left(tmp_path, monkeypatch, capfd):
+@pytest.fixture
+def interrupt():
+    """Python's own handler of SIGINT: a shell starts what runs in its background with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def test_no_thread_file_or_word_is_left(tmp_path, monkeypatch, capfd, interrupt):
     monkeypatch.chdir(tmp_path)
-    threads, interrupt = threading.enumerate(), signal.getsignal(signal.SIGINT)
+    threads = threading.enumerate()
     optimizer = Nomad(mixed(), seed=0)
     drive(optimizer, peak, 5)
     assert threading.enumerate() == threads

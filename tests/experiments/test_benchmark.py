@@ -9,11 +9,12 @@ import pytest
 
 from experiments.benchmark import analysis
 from experiments.benchmark.sweep import METHODS, SWEEPS
-from experiments.config import groups, load
+from experiments.config import load
 from experiments.gather import load as gather
 from experiments.statistics.intervals import t_half_width
 from jfhpo.core.trial import Status
 from jfhpo.study.methods import methods
+from jfhpo.tasks import TASKS
 from tests.paper_figures.fake_benchmark import benchmark, study
 from tests.paper_figures.fake_results import FakeStudy
 
@@ -45,7 +46,7 @@ def test_every_method_but_the_recording_is_compared_in_the_order_of_the_tables()
 
 def test_every_problem_is_run_on_every_target_under_a_name_of_its_own():
     full = SWEEPS["full"]
-    assert len(full.problems) == 2 * len(groups()["problem"])
+    assert len(full.problems) == 2 * len(TASKS)
     assert len(full.seeds) >= 5
     for name in ("last_digit-m3", "last_digit-l"):
         problem = load(["scale=full", *full.problem_words(name)]).problem

@@ -203,7 +203,7 @@ def test_steps_enter_in_log_and_the_full_run_is_one():
 
 
 def test_size_is_zero_at_the_proxy_one_at_the_target_and_log_in_between():
-    sizes = [synthetic.ModelSize(n, p, 32, 1.0) for n, p in (("xs", 500), ("p", 1000), ("m", 4000), ("l", 16_000))]
+    sizes = [ModelSize(n, p, 32, 1.0) for n, p in (("xs", 500), ("p", 1000), ("m", 4000), ("l", 16_000))]
     x = Features(synthetic.problem(family=tuple(sizes)))([synthetic.OPTIMUM] * 4, [24] * 4, ["xs", "p", "m", "l"])
     assert x[:, -1] == pytest.approx([-0.25, 0.0, 0.5, 1.0])
 

@@ -23,7 +23,7 @@ CHANCE, CEILING = 0.13, 0.93
 """What a collapsed run answers right, and the ceiling with 8 rollouts and everything else at its best."""
 RISE = 8
 """Steps in which the distance to the ceiling shrinks by a factor e."""
-COLLAPSE = {"p": 1.3, "l": 1.0}
+COLLAPSE, COLLAPSE_OF_TARGET = 1.3, 1.0
 """Decades above the best learning rate at which training breaks."""
 KNOWN = ("lr", "kl_loss_coef", "rollout_n", "lr_scheduler")
 
@@ -50,7 +50,7 @@ class Landscape:
         missing is at its best, and every other hyperparameter has some effect of its own."""
         size, bias = (SMALL, self.bias) if model == "p" else (LARGE, 0.0)
         off = math.log10(config["lr"] / self.best_lr * size.width / LARGE.width) - bias if "lr" in config else 0.0
-        if off > COLLAPSE[model]:
+        if off > (COLLAPSE_OF_TARGET if model == LARGE.name else COLLAPSE):
             return CHANCE
         ceiling = CEILING - 0.18 * off**2
         ceiling -= 0.03 * math.log10(config.get("kl_loss_coef", self.best_kl) / self.best_kl) ** 2
