@@ -68,7 +68,7 @@ class KLGrowth:
             return None
         recent = [r.kl for r in curve[-self.patience - 1 :]]
         growth = [(b - a) / max(abs(a), TINY) for a, b in pairwise(recent)]
-        if min(growth) <= self.threshold:
+        if not all(g > self.threshold for g in growth):  # KL that is not measured is NaN: no growth
             return None
         return Stop(
             self.name, curve[-1].step, f"KL {recent[0]:.4g} -> {recent[-1]:.4g}, at least {min(growth):+.0%} a step"
@@ -145,7 +145,7 @@ class KLRunaway:
         for back in range(self.patience):
             at = len(curve) - 1 - back
             before = fmean(r.kl for r in curve[at - self.window : at])
-            if curve[at].kl <= max(self.floor, (1 + self.threshold) * before):
+            if not curve[at].kl > max(self.floor, (1 + self.threshold) * before):  # NaN: not measured
                 return None
         return Stop(
             self.name, curve[-1].step, f"KL {curve[-1].kl:.3g} nats, {self.patience} steps above its recent mean"

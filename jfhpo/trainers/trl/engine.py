@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib.metadata
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
 from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.mini import engine as mini
 from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, grpo_arguments
 
@@ -88,10 +86,7 @@ def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps:
 
 def version(arguments: Mapping[str, Any]) -> str:
     named = {size: Path(path).name for size, path in arguments["models"].items()}
-    sources = b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
-    libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "trl")]
-    content = json.dumps([dict(arguments) | {"models": named}, libraries], sort_keys=True, default=str)
-    return hashlib.sha256(sources + content.encode()).hexdigest()[:12]
+    return version_of(dict(arguments) | {"models": named}, Path(__file__).parent, ("torch", "transformers", "trl"))
 
 
 ENGINE = Engine("trl", "jfhpo.trainers.trl.trainer:TrlTrainer", family, arguments, version, bases)
