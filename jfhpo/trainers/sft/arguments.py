@@ -74,7 +74,9 @@ class SftSettings:
                 raise UsageError(f"problem.trainer_settings.arguments.{name} is decided by the study; leave it out")
         for name in self.lora or {}:
             if name in (*ADAPTER.values(), "target_modules"):
-                raise UsageError(f"problem.trainer_settings.lora.{name} has a name of its own: search it, or set it there")
+                raise UsageError(
+                    f"problem.trainer_settings.lora.{name} has a name of its own: search it, or set it there"
+                )
 
 
 def settings_of(given: Mapping[str, Any]) -> SftSettings:
