@@ -51,8 +51,8 @@ class Records:
     checkpoint reuse."""
     steps: pd.DataFrame
     """One row per step that counts: KEYS, trial, phase, model, the fields of `StepRecord` (val_accuracy is None where
-    not validated), measured (what else, by name), the step's own cost, and ``spent_*``: what the study had spent after it. In the order of
-    recording."""
+    not validated; measured is a dictionary), the step's own cost, and ``spent_*``: what the study had spent after it.
+    In the order of recording."""
 
     def problems(self) -> list[str]:
         """Their names, sorted."""

@@ -49,7 +49,8 @@ usage: python -m experiments.run [key=value ...]
 
 groups:    problem, method, scale (`jfhpo methods` lists the methods)
 settings:  seed, budget, budget_unit (seconds, tokens, flops), max_trials, out, workers,
-           tracking (auto, offline, online, none), checkpoints, checkpoint_every, step_timeout, test_k, problem.<key>, method.<key>
+           tracking (auto, offline, online, none), checkpoints, checkpoint_every, step_timeout, test_k,
+           problem.<key>, method.<key>
 
 checkpoints=false goes on without the checkpoint registry, for example because its file is locked, read-only or
 corrupt: nothing is saved, resumed or reused, and every trial pays for all of its steps.

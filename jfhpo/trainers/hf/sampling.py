@@ -70,7 +70,7 @@ def answered(
     """Accuracy over k draws, without its cost, and the tokens that they took.
 
     Args:
-        answers: a seed, or None for greedy decoding, -> which prompts are answered right (prompts,), and tokens sampled.
+        answers: a seed, or None for greedy decoding -> which prompts are answered right (prompts,), tokens sampled.
         seed: of the evaluation; draw i of a seed is the same for every k.
     """
     draws = [answers(1_000_003 * seed + number) for number in range(k)]
