@@ -89,7 +89,7 @@ def methods(records: Records, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first(runs: pd.DataFrame, goal: pd.Series) -> pd.Series:
-    """Seed -> seconds spent when a run first had a loss of at most the seed's goal; seeds that never did are left out."""
+    """Seed -> seconds spent when a run first had a loss of at most the seed's goal, where one ever had."""
     reached = runs[runs["loss"] <= runs["seed"].map(goal)]
     return reached.groupby("seed")["spent"].min()
 

@@ -1,4 +1,4 @@
-"""LoRA instruction-tuning: losses found and when, the ten best configurations beside the paper's, loss against answers."""
+"""LoRA instruction-tuning: losses and when they were found, the best configurations, and loss against answers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ TIMES = 200
 """Points of the time grid."""
 LOSS = "validation loss in nats per response token"
 ANYTIME = (
-    f"Lowest {LOSS} of a full run on the target so far, against the seconds charged to the study. Mean over seeds (line) "
-    "with its 95 % bootstrap band; it begins where every seed has a full run. The axis of losses is logarithmic."
+    f"Lowest {LOSS} of a full run on the target so far, against the seconds charged to the study. Mean over seeds, with "
+    "its 95 % bootstrap band; it begins where every seed has a full run. The axis of losses is logarithmic."
 )
 ANSWERS = (
     "Every full run on the target: its validation loss, and how many validation questions the model then answers right "
@@ -86,8 +86,8 @@ def sentences(problem: str, summary: pd.DataFrame, agreed: pd.DataFrame) -> list
         )
     for row in agreed[agreed["spearman"].notna()].itertuples():
         said.append(
-            f"Over {'all' if row.of == 'all' else 'the ten best of every study,'} {row.n} full runs, lower loss and more "
-            f"right answers have a rank correlation of {bracketed(row.spearman, row.low, row.high)}; the lowest loss "
+            f"Over {'all' if row.of == 'all' else 'the ten best of every study,'} {row.n} full runs, lower loss and "
+            f"more right answers have a rank correlation of {bracketed(row.spearman, row.low, row.high)}; the lowest loss "
             f"forgoes {100 * row.forgone:.1f} points of accuracy against the best answers among them."
         )
     return said
@@ -126,11 +126,11 @@ def methods_table(records: Records, summary: pd.DataFrame, ending: str) -> Table
         rows=tuple(rows),
         caption=f"Loss: {LOSS}, the lowest of a study's full runs on the target, mean over seeds ± half of Student's t "
         "interval. s to best: seconds of the study until then, median over seeds. "
-        f"Within {SLACK:g}: seeds in which a run came within {SLACK:g} nats of the lowest loss that any method found in "
-        "that seed, and the median seconds to the first such run. Gain: mean paired difference in loss [95 % BCa "
+        f"Within {SLACK:g}: seeds in which a run came within {SLACK:g} nats of the lowest loss that any method found "
+        "in that seed, and the median seconds to the first such run. Gain: mean paired difference in loss [95 % BCa "
         "bootstrap]; p: paired permutation test, Holm-corrected. Answers: of what was recommended, sampled at "
-        f"temperature 1 on the test questions [t interval]. {FIRST_ROUND} trains for half as long again and is compared "
-        "with nothing.",
+        f"temperature 1 on the test questions [t interval]. {FIRST_ROUND} trains for half as long again and is "
+        "compared with nothing.",
         data=with_errors(summary, records),
         errors=error_rows(records),
     )
@@ -154,8 +154,8 @@ def best_table(records: Records, found: pd.DataFrame, problem: str, ending: str)
         title=f"The {TEN} best configurations of each method, and its worst",
         columns=tuple(Column(head, wide=head == "seed") for head in heads),
         rows=tuple(rows),
-        caption=f"Full runs on the target, over all seeds of a method, by {LOSS}. Answers: validation questions, greedily, "
-        "which no search sees.",
+        caption=f"Full runs on the target, over all seeds of a method, by {LOSS}. Answers: validation questions, "
+        "greedily, which no search sees.",
         data=frame,
         errors=error_rows(records),
     )
@@ -178,8 +178,8 @@ def published_table() -> Table:
             Column("unit", words=True),
         ),
         rows=tuple(rows),
-        caption="The authors' own numbers: Llama-2-7B on Alpaca and Dolly, width 4096. Neither losses nor learning rates "
-        "are comparable in level; what can be compared is where in the space the best lie: the highest ranks and "
+        caption="The authors' own numbers: Llama-2-7B on Alpaca and Dolly, width 4096. Neither losses nor learning "
+        "rates are comparable in level; what can be compared is where in the space the best lie: the highest ranks and "
         "alphas, learning rates in the upper half of the range, the starting point among the worst.",
         data=frame,
     )

@@ -20,8 +20,8 @@ ADAPTER: Mapping[str, str] = {RANK: "r", "lora_alpha": "lora_alpha", "lora_dropo
 TRAINING: Mapping[str, str] = {"lr": "learning_rate", "lr_scheduler": "lr_scheduler_type", "grad_clip": "max_grad_norm"}
 """Hyperparameters of the training -> `SFTConfig`'s names. Any other name is one of its own fields."""
 OWN = (
-    "output_dir", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "dataset_kwargs", "packing",
-    "train_sampling_strategy", "logging_steps", "save_strategy", "seed", "report_to", "num_train_epochs",
+    "output_dir", "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
+    "dataset_kwargs", "packing", "train_sampling_strategy", "logging_steps", "save_strategy", "seed", "report_to",
 )  # fmt: skip
 """What the trainer itself decides."""
 
@@ -74,9 +74,7 @@ class SftSettings:
                 raise UsageError(f"problem.trainer_settings.arguments.{name} is decided by the study; leave it out")
         for name in self.lora or {}:
             if name in (*ADAPTER.values(), "target_modules"):
-                raise UsageError(
-                    f"problem.trainer_settings.lora.{name} has a name of its own: search it, or set it there"
-                )
+                raise UsageError(f"problem.trainer_settings.lora.{name} has a setting of its own; leave it out here")
 
 
 def settings_of(given: Mapping[str, Any]) -> SftSettings:
