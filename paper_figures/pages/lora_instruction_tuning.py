@@ -28,7 +28,7 @@ TIMES = 200
 """Points of the time grid."""
 LOSS = "validation loss in nats per response token"
 ANYTIME = (
-    f"Lowest {LOSS} of a full run on the target so far, against the seconds charged to the study. Mean over seeds, with "
+    f"Lowest {LOSS} of a full run on the target so far, against the seconds charged to the study. Mean over seeds with "
     "its 95 % bootstrap band; it begins where every seed has a full run. The axis of losses is logarithmic."
 )
 ANSWERS = (
@@ -87,8 +87,8 @@ def sentences(problem: str, summary: pd.DataFrame, agreed: pd.DataFrame) -> list
     for row in agreed[agreed["spearman"].notna()].itertuples():
         said.append(
             f"Over {'all' if row.of == 'all' else 'the ten best of every study,'} {row.n} full runs, lower loss and "
-            f"more right answers have a rank correlation of {bracketed(row.spearman, row.low, row.high)}; the lowest loss "
-            f"forgoes {100 * row.forgone:.1f} points of accuracy against the best answers among them."
+            f"more right answers have a rank correlation of {bracketed(row.spearman, row.low, row.high)}; the lowest "
+            f"loss forgoes {100 * row.forgone:.1f} points of accuracy against the best answers among them."
         )
     return said
 
