@@ -20,6 +20,7 @@ FULL = MappingProxyType({"lora_mini": ("problem=lora_mini", "max_trials=100", "b
 TINY = MappingProxyType({"lora_mini": ("problem=lora_mini", "max_trials=6", "budget=120")})
 METHODS = ("recipe", "random_search", "bohb", "tpe", FIRST_ROUND, "nomad", "jfhpo")
 SWEEPS = {
+    "bench": Sweep(METHODS, seeds=tuple(range(8)), problems=("lora_mini",), variants=VARIANTS, targets=FULL),
     "mini": Sweep(METHODS, seeds=tuple(range(5)), problems=("lora_mini",), variants=VARIANTS, targets=FULL),
     "smoke": Sweep(("random_search", "nomad", "jfhpo"), seeds=(0,), problems=("lora_mini",), targets=TINY),
 }

@@ -15,7 +15,7 @@ from experiments.gather import Records, method_rank
 from experiments.lora_instruction_tuning import analysis
 from experiments.lora_instruction_tuning.analysis import ADAPTER, REFERENCE, SLACK, TEN
 from experiments.lora_instruction_tuning.sweep import FIRST_ROUND
-from experiments.statistics.comparisons import ALPHA
+from experiments.statistics.comparisons import ALPHA, least_p
 from experiments.statistics.intervals import band
 from paper_figures import published
 from paper_figures.cells import bracketed
@@ -77,13 +77,16 @@ def sentences(problem: str, summary: pd.DataFrame, agreed: pd.DataFrame) -> list
     first = compared.iloc[0]
     seeds = "one seed" if first["seeds"] == 1 else f"{int(first['seeds'])} seeds"
     said = [f"The lowest {LOSS} on {problem} is {first['method']}'s: {_loss(first)} ({seeds})."]
-    if "p_holm" in summary and summary["p_holm"].notna().any():
-        ahead = list(summary[(summary["p_holm"] < ALPHA) & (summary["gain"] > 0)]["method"])
-        said.append(
-            f"Significantly lower than {REFERENCE}'s (α = {ALPHA:.2g}, Holm-corrected): {', '.join(ahead)}."
-            if ahead
-            else f"No method's loss is shown to be lower than {REFERENCE}'s."
-        )
+    if "p_holm" in summary and (known := summary[summary["p_holm"].notna()]).size:
+        pairs, ahead = int(known["pairs"].max()), known[(known["p_holm"] < ALPHA) & (known["gain"] > 0)]["method"]
+        if len(ahead):
+            said.append(
+                f"Significantly lower than {REFERENCE}'s (α = {ALPHA:.2g}, Holm-corrected): {', '.join(ahead)}."
+            )
+        elif least_p(pairs) * len(known) >= ALPHA:
+            said.append(f"{pairs} seeds are too few to show that any method's loss is lower than {REFERENCE}'s.")
+        else:
+            said.append(f"No method's loss is shown to be lower than {REFERENCE}'s.")
     for row in agreed[agreed["spearman"].notna()].itertuples():
         said.append(
             f"Over {'all' if row.of == 'all' else 'the ten best of every study,'} {row.n} full runs, lower loss and "
@@ -109,7 +112,7 @@ def methods_table(records: Records, summary: pd.DataFrame, ending: str) -> Table
                 r["method"], str(int(r["seeds"])), _loss(r), number(r["evaluations"], 0), number(r["trials"], 0),
                 number(r["seconds_to_best"], 0), f"{int(r['near'])}", number(r["seconds_near"], 0),
                 number(r["seconds"], 0),
-                f"{r['gain']:+.4f} [{r['low']:+.4f}, {r['high']:+.4f}]" if paired else NOT_KNOWN,
+                bracketed(r["gain"], r["low"], r["high"], 4) if paired else NOT_KNOWN,
                 number(r["p_holm"], 3) if paired else NOT_KNOWN,
                 share_in(r["accuracy"], r["accuracy"] - r["accuracy_half"], r["accuracy"] + r["accuracy_half"]),
             )

@@ -198,6 +198,7 @@ class TrlTrainer(Trainer):
             self.steps.end()
             shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
             del self.trainer
+            self.steps = None  # a start that is refused after this leaves nothing to end
             if self.on_gpu:
                 torch.cuda.empty_cache()
 
