@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import inspect
 import itertools
 import json
 import multiprocessing
@@ -88,9 +87,10 @@ def code_version() -> str:
 @functools.cache
 def base_version(task: str) -> str:
     """Hash of the sources that decide what a task's base turns out to be, and of torch's version."""
-    trainer, own = Path(__file__).parent, TEXT_TASKS[task]
+    trainer, tasks, own = Path(__file__).parent, Path(jfhpo.tasks.__file__).parent, TEXT_TASKS[task]
     classes = (TextTask, type(own), *map(type, getattr(own, "parts", ())))  # instructions are made of other tasks
-    return _version((trainer / f"{n}.py" for n in BASE_SOURCES), (Path(inspect.getfile(c)) for c in classes))
+    names = (c.__module__.removeprefix(f"{jfhpo.tasks.__name__}.").replace(".", "/") for c in classes)
+    return _version((trainer / f"{n}.py" for n in BASE_SOURCES), (tasks / f"{n}.py" for n in names))
 
 
 def _version(*sources: Iterable[Path]) -> str:
