@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from experiments.config import build_problem, load
+from experiments.config import build_problem
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import LR
 from jfhpo.study.records import CONFIG, read_records
@@ -54,10 +54,7 @@ def _recommended(study: Path) -> dict[str, Any]:
 
 def _target(study: Path) -> tuple[str, int]:
     """Name and width of the model that the study's learning rate is for."""
-    held = OmegaConf.load(study / CONFIG)
-    config = load([])
-    config.problem = held.problem
-    problem, _ = build_problem(config)
+    problem, _ = build_problem(OmegaConf.load(study / CONFIG))
     return problem.target, problem.model(problem.target).width
 
 

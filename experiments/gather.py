@@ -25,7 +25,7 @@ KEYS = ["problem", "method", "seed"]
 METHOD_ORDER = (
     "recipe", "random_search", "hyperband", "asha", "bohb", "tpe", "gp_ei", "smac", "nomad",
     "jfhpo_paper", "jfhpo",
-    "no_proxy", "no_checkpoint_reuse", "no_early_stopping", "no_lr_mapping", "smaller_proxy",
+    "no_proxy", "no_checkpoint_reuse", "no_early_stopping", "scaling_law_rule", "no_lr_mapping", "smaller_proxy",
 )  # fmt: skip
 """Order of methods in every table and figure, the paper's, then ``jfhpo`` with one mechanism changed at a
 time; others stand before ``jfhpo_paper``."""

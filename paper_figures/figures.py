@@ -42,6 +42,7 @@ COLOURS = {
     "no_proxy": "#44AA99",
     "no_checkpoint_reuse": "#999933",
     "no_early_stopping": "#AA4499",
+    "scaling_law_rule": "#117733",
     "no_lr_mapping": "#332288",
     "smaller_proxy": "#D55E00",
 }

@@ -17,6 +17,7 @@ FLOORS = {
     "jfhpo.method": 2,
     "baselines": 2,
     "jfhpo.study": 3,
+    "jfhpo.integrations": 3,
     "experiments": 4,
     "paper_figures": 5,
     "jfhpo.cli": 6,  # on top of all

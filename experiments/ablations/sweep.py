@@ -9,6 +9,7 @@ VARIANTS = MappingProxyType(
         "no_proxy": ("method=jfhpo", "method.proxy=false"),
         "no_checkpoint_reuse": ("method=jfhpo", "method.checkpoint_reuse=false"),
         "no_early_stopping": ("method=jfhpo", "method.early_stopping=none"),
+        "scaling_law_rule": ("method=jfhpo", "method.early_stopping=scaling_law"),
         "no_lr_mapping": ("method=jfhpo", "method.lr_transfer=none"),
         "smaller_proxy": ("method=jfhpo", "problem.proxy=xs"),
     }

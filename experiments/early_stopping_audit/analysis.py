@@ -24,7 +24,7 @@ import pandas as pd
 from experiments.gather import KEYS, RECORDED, Records
 from experiments.statistics.intervals import ratio_of_sums, wilson
 from jfhpo.core.trial import COST_UNITS, Cost, Fidelity, Status, StepRecord, Trial, TrialResult
-from jfhpo.dynamics.early_stopping import PRESETS, Rule, Stop, judge
+from jfhpo.dynamics.early_stopping import PRESETS, Rule, Stop, judge, with_horizon
 from jfhpo.study.history import rivals
 
 TOP = 3
@@ -118,7 +118,8 @@ def replay(preset: Sequence[Rule], runs: Sequence[Run]) -> list[Run]:
     replayed = []
     for run in runs:
         before = told.setdefault(run.pool, [])
-        stop = first_stop(preset, run.result.curve, rivals(before, run.result.trial))
+        trial = run.result.trial
+        stop = first_stop(with_horizon(preset, trial.fidelity.steps), run.result.curve, rivals(before, trial))
         left = run.result.curve if stop is None else run.result.curve[: stop.step]
         before.append(dataclasses.replace(run.result, curve=left, steps_done=len(left)))
         replayed.append(dataclasses.replace(run, stop=stop))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from experiments.gather import Records
 from experiments.recording.design import BY_WIDTH, CONFIGURATION, accuracies, recorded_steps
@@ -47,6 +48,8 @@ class Curves:
     """Validation accuracy, shape (n, 2, R): on the proxy, then on the target. NaN where a run was not validated."""
     left_out: int
     """Configurations that are not here: one that repeats another, or without a full run on the target."""
+    runs: tuple[tuple[tuple | None, tuple | None], ...] = ()
+    """Names (KEYS and trial) of each configuration's runs, on the proxy and on the target; None where there is none."""
 
     def x(self, configuration: np.ndarray, model: np.ndarray, rung: np.ndarray) -> np.ndarray:
         """[φ, s, m] of b observations, shape (b, D + 2); s = log r / log r_max, m = 0 on the proxy, 1 on the target."""
@@ -83,7 +86,16 @@ def curves(records: Records, problem: str) -> Curves:
         rungs=rungs,
         accuracy=np.stack(accuracy, axis=1),
         left_out=len(target) - len(kept),
+        runs=tuple(zip(_names(on_proxy), _names(kept), strict=True)),
     )
+
+
+def _names(frame: pd.DataFrame) -> list[tuple | None]:
+    """KEYS and trial of the runs in a frame with index CONFIGURATION."""
+    studies = frame.index.droplevel("configuration")
+    return [
+        None if pd.isna(trial) else (*study, int(trial)) for study, trial in zip(studies, frame["trial"], strict=True)
+    ]
 
 
 def nearest_steps(steps: Sequence[int]) -> tuple[int, ...]:

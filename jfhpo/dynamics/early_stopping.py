@@ -10,14 +10,19 @@ stays zero for 5. On noisy curves the two reward rules hardly ever fire; the KL 
 first steps, good configurations included.
 
 ``robust`` compares with windows and floors instead: the reward against its own start and against rivals at the same
-step, KL against the mean of the five steps before and an absolute floor. The experiment ``early_stopping_audit``
-replays every rule over recorded full runs: steps saved, and configurations of the top three it would have stopped.
+step, KL against the mean of the five steps before and an absolute floor.
+
+``scaling_law`` fits a law to the reward and stops where the rest of the run is not expected to be worth its cost: a run
+that has levelled out, at the top or at the bottom. It judges a run by its own future, never against rivals.
+
+The experiment ``early_stopping_audit`` replays every rule over recorded full runs: steps saved, and configurations of
+the top three it would have stopped. ``scaling_law`` has what its namesake here saves and loses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 from typing import ClassVar, Protocol
@@ -26,6 +31,7 @@ import numpy as np
 
 from jfhpo.core.errors import unknown
 from jfhpo.core.trial import StepRecord
+from jfhpo.dynamics import scaling_law
 
 Curve = Sequence[StepRecord]
 """Steps 1, 2, ... of one trial; entry i is step i + 1."""
@@ -68,7 +74,7 @@ class KLGrowth:
             return None
         recent = [r.kl for r in curve[-self.patience - 1 :]]
         growth = [(b - a) / max(abs(a), TINY) for a, b in pairwise(recent)]
-        if not all(g > self.threshold for g in growth):  # KL that is not measured is NaN: no growth
+        if not all(g > self.threshold for g in growth):  # a KL that was not measured, NaN, has not grown
             return None
         return Stop(
             self.name, curve[-1].step, f"KL {recent[0]:.4g} -> {recent[-1]:.4g}, at least {min(growth):+.0%} a step"
@@ -145,7 +151,8 @@ class KLRunaway:
         for back in range(self.patience):
             at = len(curve) - 1 - back
             before = fmean(r.kl for r in curve[at - self.window : at])
-            if not curve[at].kl > max(self.floor, (1 + self.threshold) * before):  # NaN: not measured
+            above = (1 + self.threshold) * before
+            if not (curve[at].kl > self.floor and curve[at].kl > above):  # nor where KL was not measured: NaN
                 return None
         return Stop(
             self.name, curve[-1].step, f"KL {curve[-1].kl:.3g} nats, {self.patience} steps above its recent mean"
@@ -192,17 +199,76 @@ class BelowRivals:
         )
 
 
+@dataclass(frozen=True)
+class RemainingGain:
+    """The expected remaining gain per unit of remaining cost lay below `threshold`, `patience` steps in a row.
+
+    The gain is E[R(1) − R(u)] of a law fitted to the rewards so far (`jfhpo.dynamics.scaling_law`); the cost is in full
+    runs, by steps: (E[R(1)] − R(u))/(1 − u), points of reward for the price of a whole run. Falling curves have none.
+    Seconds would make a verdict depend on how busy the machine was.
+
+    Before a share `warm_up` of the run is seen, or too few steps for a fit, there is no forecast and no verdict; nor is
+    there without a `horizon`.
+    """
+
+    name: ClassVar[str] = "remaining_gain"
+    horizon: int = 0
+    """Steps of a full run; 0 where it is not known (`rules` sets it)."""
+    threshold: float = 0.01
+    warm_up: float = 0.25
+    patience: int = 2
+    law: str = scaling_law.DEFAULT
+    reward_range: scaling_law.Range | None = (0.0, 1.0)
+    """Where the plateau may lie. Rewards that leave it show that it is not theirs: it is not used then."""
+
+    def judge(self, curve: Curve, rivals: Rivals = ()) -> Stop | None:
+        rewards = [record.reward_mean for record in curve]
+        earliest = len(rewards) - self.patience + 1
+        if earliest < self.first or len(rewards) >= self.horizon:
+            return None
+        rate = self.rate(rewards)
+        if rate >= self.threshold:
+            return None
+        if any(self.rate(rewards[:end]) >= self.threshold for end in range(earliest, len(rewards))):
+            return None
+        detail = f"expected gain {rate:+.3f} for the cost of a full run < {self.threshold:g}"
+        return Stop(self.name, curve[-1].step, detail)
+
+    @property
+    def first(self) -> float:
+        """Steps that a forecast needs."""
+        return max(scaling_law.LEAST, self.warm_up * self.horizon)
+
+    def rate(self, rewards: Sequence[float]) -> float:
+        """Expected remaining gain by remaining cost after these rewards, in points for the cost of a full run."""
+        known = self.reward_range
+        inside = known is not None and known[0] <= min(rewards) and max(rewards) <= known[1]
+        fitted = scaling_law.fit(rewards, self.horizon, self.law, known if inside else None)
+        return fitted.remaining_gain() / (1 - len(rewards) / self.horizon)
+
+
 PRESETS: dict[str, tuple[Rule, ...]] = {
     "none": (),
     "paper": (KLGrowth(), RewardDrop(), ZeroReward()),
     "robust": (RewardBelowStart(), KLRunaway(), BelowRivals()),
+    "scaling_law": (RemainingGain(),),
 }
 
 
-def rules(preset: str) -> tuple[Rule, ...]:
+def rules(preset: str, horizon: int = 0) -> tuple[Rule, ...]:
+    """The rules of a preset by its name, for runs of `horizon` steps when trained in full.
+
+    Raises:
+        UsageError: for an unknown name.
+    """
     if preset not in PRESETS:
         raise unknown("early_stopping preset", preset, PRESETS)
-    return PRESETS[preset]
+    return with_horizon(PRESETS[preset], horizon)
+
+
+def with_horizon(preset: Sequence[Rule], horizon: int) -> tuple[Rule, ...]:
+    """The same rules; those that look ahead are told how far."""
+    return tuple(replace(rule, horizon=horizon) if isinstance(rule, RemainingGain) else rule for rule in preset)
 
 
 def judge(preset: Sequence[Rule], curve: Curve, rivals: Rivals = ()) -> Stop | None:

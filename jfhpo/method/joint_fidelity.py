@@ -47,7 +47,7 @@ class JointFidelitySettings:
     proxy: bool = True
     """Run trials on the proxy as well as on the target; false: on the target only."""
     early_stopping: str = "robust"
-    """Preset of stopping rules: none, paper or robust."""
+    """Preset of stopping rules: none, paper, robust or scaling_law."""
     checkpoint_reuse: bool = True
     """Resume a configuration at a higher fidelity; false: every trial starts from the base model."""
     lr_transfer: str = "width"

@@ -41,7 +41,7 @@ class PaperSettings:
     proxy: bool = True
     """Run trials on the proxy; false: the same algorithm on the target."""
     early_stopping: str = "paper"
-    """Preset of stopping rules: none, paper or robust."""
+    """Preset of stopping rules: none, paper, robust or scaling_law."""
     checkpoint_reuse: bool = True
     """Resume a configuration at a higher fidelity; false: every trial starts from the base model."""
     kernel: str = "matern"

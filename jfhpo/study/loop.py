@@ -61,7 +61,7 @@ class Study:
         self.folder, self.problem, self.optimizer = folder, problem, optimizer
         self.trainer, self.registry, self.settings = trainer, registry, settings
         self.observers = observers
-        self.rules = rules(optimizer.early_stopping)
+        self.rules = rules(optimizer.early_stopping, problem.max_steps)
         # The optimizer's seconds are this machine's, a simulated trainer's are not: adding them up would mean nothing.
         self.history = History(problem, charge_optimizer=not trainer.simulated)
         self.costs = CostModel(problem)

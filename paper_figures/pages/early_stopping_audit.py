@@ -30,11 +30,13 @@ KEPT, STOPPED, TOP, KILLED = "#BBBBBB", "#E69F00", "#0072B2", "#D55E00"
 WATCHES = {
     "paper": "the paper's three rules",
     "robust": "the default of this repository",
+    "scaling_law": "expected remaining gain (experiment scaling_law)",
     "kl_growth": "paper: KL grows 15 % a step, 5 in a row",
     "reward_drop": "paper: reward falls 10 % a step, 5 in a row",
     "zero_reward": "paper: no reward, 5 in a row",
     "reward_below_start": "robust: reward < 0.9 of its start, 5 in a row",
     "kl_runaway": "robust: KL > 0.2 and its recent mean + 15 %, 5 in a row",
+    "remaining_gain": "scaling_law: < .01 points for the cost of a full run, twice in a row",
     "below_rivals": "robust: best reward < the rivals' lower quartile",
 }
 

@@ -16,6 +16,7 @@ from jfhpo.dynamics.early_stopping import (
     BelowRivals,
     KLGrowth,
     KLRunaway,
+    RemainingGain,
     RewardBelowStart,
     RewardDrop,
     Rule,
@@ -248,10 +249,69 @@ def test_a_verdict_against_rivals_tells_the_values():
     assert str(stop) == "below_rivals at step 10: best reward 0.200 < 0.400, the 25% quantile of 5 rivals"
 
 
+# -- the expected remaining gain
+
+GAIN = RemainingGain(horizon=40)
+
+
+def test_a_flat_reward_is_stopped_once_a_quarter_of_the_run_was_seen_twice():
+    assert fires_at(GAIN, curve([0.4] * 40)) == 11, "10 is a quarter; and the step after"
+    assert fires_at(RemainingGain(40, patience=1), curve([0.4] * 40)) == 10
+    assert fires_at(RemainingGain(40, warm_up=0.5), curve([0.4] * 40)) == 21
+
+
+def test_fewer_steps_than_a_fit_needs_are_never_judged():
+    assert fires_at(RemainingGain(20, warm_up=0.0, patience=1), curve([0.4] * 20)) == 8
+
+
+def test_the_gain_is_per_unit_of_the_cost_that_remains():
+    """On a straight line the rest of the run earns the same for its price, however little of it is left: 0.4 for the
+    cost of a full run, 0.3 in the eyes of a saturation, whose slope falls."""
+    line = [0.01 * i for i in range(40)]
+    assert fires_at(GAIN, curve(line)) is None
+    assert fires_at(RemainingGain(40, threshold=0.6), curve(line)) == 11
+    assert [RemainingGain(40).rate(line[:n]) for n in (20, 30, 38)] == pytest.approx([0.3] * 3, abs=0.02)
+
+
+def test_a_curve_that_has_levelled_out_is_stopped_at_the_top_too():
+    rewards = [0.9 - 0.7 * math.exp(-i / 4) for i in range(40)]
+    stop = fires_at(GAIN, curve(rewards))
+    assert 20 < stop < 35 and rewards[39] - rewards[stop - 1] < 0.01
+
+
+def test_a_reward_that_falls_has_nothing_to_gain():
+    assert fires_at(GAIN, curve([0.8 - 0.015 * i for i in range(40)])) == 11
+
+
+def test_without_a_horizon_nothing_is_foretold_and_at_the_end_nothing_is_left():
+    assert fires_at(RemainingGain(), curve([0.4] * 40)) is None
+    assert RemainingGain(40).judge(curve([0.4] * 40)) is None
+    assert rules("scaling_law") == (RemainingGain(0),)
+    assert rules("scaling_law", 40) == (GAIN,)
+
+
+def test_rewards_outside_the_range_are_fitted_without_it():
+    assert fires_at(GAIN, curve([7.0] * 40)) == 11
+    assert fires_at(GAIN, curve([5 + 0.1 * i for i in range(40)])) is None
+    assert fires_at(GAIN, curve([-1.0] * 40)) == 11
+
+
+def test_the_remaining_gain_tells_its_values():
+    stop = GAIN.judge(curve([0.4] * 11))
+    assert str(stop) == "remaining_gain at step 11: expected gain +0.000 for the cost of a full run < 0.01"
+
+
 # -- what holds for all of them
 
 
-ALL = [KLGrowth(), RewardDrop(), ZeroReward(), RewardBelowStart(), KLRunaway(), BelowRivals()]
+@pytest.mark.parametrize("preset", ["paper", "robust", "scaling_law"])
+def test_a_kl_that_was_not_measured_is_no_reason_to_stop(preset):
+    """GRPO without a KL term has none to report: NaN."""
+    healthy = curve([0.2 + 0.01 * i for i in range(40)], [math.nan] * 40)
+    assert all(judge(rules(preset, 40), healthy[:n]) is None for n in range(41))
+
+
+ALL = [KLGrowth(), RewardDrop(), ZeroReward(), RewardBelowStart(), KLRunaway(), BelowRivals(), RemainingGain(50)]
 
 
 @pytest.mark.parametrize("rule", ALL, ids=lambda r: type(r).__name__)
@@ -306,7 +366,9 @@ def test_the_first_rule_that_speaks_is_heard():
 def test_presets_by_name():
     assert rules("none") == ()
     assert rules("robust") == (RewardBelowStart(0.9, 3, 5), KLRunaway(0.15, 0.2, 5, 5), BelowRivals(0.25, 10, 5, 5))
-    with pytest.raises(UsageError, match=r"early_stopping.*'papper'.*did you mean 'paper'.*none, paper, robust"):
+    with pytest.raises(
+        UsageError, match=r"early_stopping.*'papper'.*did you mean 'paper'.*none, paper, robust, scaling_law"
+    ):
         rules("papper")
 
 
@@ -314,7 +376,7 @@ def test_a_healthy_run_is_left_alone_by_every_preset():
     reward = [0.15 + 0.75 * (1 - math.exp(-i / 15)) + 0.03 * math.sin(7 * i) for i in range(50)]
     kl = [0.1 * (1 - math.exp(-i / 15)) * (1 + 0.2 * math.sin(5 * i)) for i in range(50)]
     whole = curve(reward, kl)
-    assert all(judge(preset, whole[:n]) is None for preset in PRESETS.values() for n in range(51))
+    assert all(judge(rules(preset, 50), whole[:n]) is None for preset in PRESETS for n in range(51))
 
 
 def test_a_preset_hands_the_rivals_to_its_rules():

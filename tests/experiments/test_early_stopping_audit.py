@@ -69,9 +69,10 @@ def test_it_reads_the_recordings_of_another_experiment():
 def test_every_preset_and_every_single_rule_is_replayed(audited):
     names = list(dict.fromkeys(audited.index.get_level_values("name")))
     single = ["kl_growth", "reward_drop", "zero_reward", "reward_below_start", "kl_runaway", "below_rivals"]
-    assert names == ["paper", "robust", *single]
+    single.append("remaining_gain")
+    assert names == ["paper", "robust", "scaling_law", *single]
     assert list(dict.fromkeys(audited.index.get_level_values("model"))) == ["p", "l", "all"]
-    assert {n for n in names if audited.loc[(n, "p"), "preset"]} == {"paper", "robust"}
+    assert {n for n in names if audited.loc[(n, "p"), "preset"]} == {"paper", "robust", "scaling_law"}
 
 
 def test_only_full_runs_of_the_search_count(records):

@@ -21,7 +21,8 @@ from tests.paper_figures.fake_results import FakeStudy
 EXPERIMENTS = ("ablations", "trial_speedup")
 MEANS = {
     "recipe": 0.40, "random_search": 0.70, "jfhpo_paper": 0.60, "jfhpo": 0.90, "no_proxy": 0.89,
-    "no_checkpoint_reuse": 0.85, "no_early_stopping": 0.90, "no_lr_mapping": 0.80, "smaller_proxy": 0.89,
+    "no_checkpoint_reuse": 0.85, "no_early_stopping": 0.90, "scaling_law_rule": 0.88,
+    "no_lr_mapping": 0.80, "smaller_proxy": 0.89,
 }  # fmt: skip
 
 

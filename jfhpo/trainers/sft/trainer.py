@@ -79,10 +79,11 @@ class SftTrainer(Trainer):
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.train, self.validation = self._pairs(trial.fidelity.model)
         self.order = self._order()
-        self.steps = StepByStep(updates=1)
-        self.trainer = self._make(path)
+        steps = StepByStep(updates=1)
+        self.trainer = self._make(path, steps)
         self.trainer.remove_callback(PrinterCallback)
         self.sizes = self._sizes()
+        self.steps = steps
         resume = str(checkpoint) if checkpoint else None
         self.steps.run(lambda: self.trainer.train(resume_from_checkpoint=resume))
         self._carried += Cost(seconds=self._now() - began)
@@ -103,7 +104,7 @@ class SftTrainer(Trainer):
         order = PromptOrder(len(self.train), torch.Generator().manual_seed(2 * self.trial.seed))
         return [order.next(self.settings.batch).tolist() for _ in range(self.max_steps)]
 
-    def _make(self, path: str) -> SFTTrainer:
+    def _make(self, path: str, steps: StepByStep) -> SFTTrainer:
         trial = self.trial
         in_bf16 = self.on_gpu and torch.cuda.is_bf16_supported()
         args = SFTConfig(
@@ -126,7 +127,7 @@ class SftTrainer(Trainer):
             args=args,
             train_dataset=self.train.select([row for rows in self.order for row in rows]),
             processing_class=self.tokenizer,
-            callbacks=[self.steps],
+            callbacks=[steps],
             peft_config=LoraConfig(**lora_arguments(trial.config, self.settings)),
         )
 
@@ -233,8 +234,8 @@ class SftTrainer(Trainer):
         """Leave the trial before, and what it wrote."""
         if self.steps is not None:
             self.steps.end()
+            self.steps = None
             shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
             del self.trainer
-            self.steps = None  # a start that is refused after this leaves nothing to end
             if self.on_gpu:
                 torch.cuda.empty_cache()

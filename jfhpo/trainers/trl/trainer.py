@@ -73,15 +73,16 @@ class TrlTrainer(Trainer):
         self.tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        self.steps = StepByStep(self.settings.updates)
-        self.trainer = self._make(path)
+        steps = StepByStep(self.settings.updates)
+        self.trainer = self._make(path, steps)
         self.trainer.remove_callback(PrinterCallback)
+        self.steps = steps
         resume = str(checkpoint) if checkpoint else None
         self.steps.run(lambda: self.trainer.train(resume_from_checkpoint=resume))
         self._carried += Cost(seconds=self._now() - began)
         return self._steps()
 
-    def _make(self, path: str) -> GRPOTrainer:
+    def _make(self, path: str, steps: StepByStep) -> GRPOTrainer:
         trial, wanted = self.trial, grpo_arguments(self.trial.config, self.settings, self.max_steps)
         args = GRPOConfig(
             output_dir=str(self.folder / f"trial-{trial.id}"),
@@ -104,7 +105,7 @@ class TrlTrainer(Trainer):
             args=args,
             train_dataset=self._in_order(),
             processing_class=self.tokenizer,
-            callbacks=[self.steps],
+            callbacks=[steps],
             peft_config=_lora(self.settings.lora),
         )
 
@@ -196,9 +197,9 @@ class TrlTrainer(Trainer):
         """Leave the trial before, and what it wrote."""
         if self.steps is not None:
             self.steps.end()
+            self.steps = None
             shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
             del self.trainer
-            self.steps = None  # a start that is refused after this leaves nothing to end
             if self.on_gpu:
                 torch.cuda.empty_cache()
 

@@ -180,3 +180,10 @@ def test_test_questions_are_answered_by_sampling(base):
     assert one.prompts == 24 and one.k == 2 and one.cost.tokens > 48
     score = trainer.evaluate("validation", 1)
     assert math.isnan(score.greedy) and 0 < score.mean_at_k < 1 and score.prompts == 24
+
+
+def test_a_loss_that_is_not_finite_fails_the_trial_and_not_the_trainer(base, whole):
+    trainer = make(base)
+    with pytest.raises(TrainingFailed, match=r"is nan|is inf"):
+        list(trainer.start(trial(lr=1e30)))
+    assert told(trainer.start(trial()))[:1] == whole[0][:1]

@@ -1,0 +1,1 @@
+"""Parts of this repository inside other people's training loops."""
