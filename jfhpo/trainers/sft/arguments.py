@@ -21,7 +21,8 @@ TRAINING: Mapping[str, str] = {"lr": "learning_rate", "lr_scheduler": "lr_schedu
 """Hyperparameters of the training -> `SFTConfig`'s names. Any other name is one of its own fields."""
 OWN = (
     "output_dir", "max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps",
-    "dataset_kwargs", "packing", "train_sampling_strategy", "logging_steps", "save_strategy", "seed", "report_to",
+    "dataset_kwargs", "packing", "train_sampling_strategy", "logging_steps", "logging_nan_inf_filter", "save_strategy",
+    "seed", "report_to",
 )  # fmt: skip
 """What the trainer itself decides."""
 

@@ -113,6 +113,7 @@ class SftTrainer(Trainer):
             dataset_kwargs={"skip_prepare_dataset": True},
             train_sampling_strategy="sequential",
             logging_steps=1,
+            logging_nan_inf_filter=False,
             save_strategy="no",
             save_only_model=False,
             seed=trial.seed % 2**32,  # numpy's limit
