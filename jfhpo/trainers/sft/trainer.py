@@ -223,7 +223,9 @@ class SftTrainer(Trainer):
 
     def _answers(self, asked: material.Questions, seed: int | None) -> tuple[torch.Tensor, int]:
         """Which questions one draw answers right, and the tokens that it took; without a seed greedily."""
-        texts, tokens = draw(self._model(), self.tokenizer, asked.prompts, self.longest, seed)
+        opening = self.tokenizer.bos_token or ""  # as in training
+        prompts = [opening + prompt for prompt in asked.prompts]
+        texts, tokens = draw(self._model(), self.tokenizer, prompts, self.longest, seed)
         right = [float(self.material.right(text, answer)) for text, answer in zip(texts, asked.answers, strict=True)]
         return torch.tensor(right), tokens
 

@@ -108,6 +108,10 @@ def test_prompts_and_padding_carry_no_loss(base):
     loss, learned, read = response_loss(model, rows, 8)
     assert (learned, read) == (6 + 8, 9 + 5 + 11 + 7)
     assert loss == pytest.approx((6 * apart[0][0] + 8 * apart[1][0]) / 14, rel=1e-5)
+    tokenizer.bos_token = tokenizer.pad_token  # of a tokenizer that opens every text, as Llama's does
+    (first, *_), (label, *_) = (encoded(tokenizer, pairs, 512)[0][name] for name in ("input_ids", "labels"))
+    assert (first, label) == (tokenizer.bos_token_id, IGNORED)
+    tokenizer.bos_token = None
     cut = encoded(tokenizer, pairs, 10)
     assert [len(ids) for ids in cut["input_ids"]] == [10, 10]
 
