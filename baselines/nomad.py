@@ -132,8 +132,9 @@ class Nomad(Optimizer):
         s, sizes = self.settings, []
         for variable in self.encoding.variables:
             low, high = variable.bounds
-            least = 0.0 if variable.letter == "R" else 1.0
-            sizes.append(max(s.frame_size * (high - low), least))
+            size = s.frame_size * (high - low)
+            # NOMAD refuses a fraction where a variable has whole values only, and ends.
+            sizes.append(size if variable.letter == "R" else max(float(round(size)), 1.0))
         return [
             f"INITIAL_FRAME_SIZE ( {' '.join(map(repr, sizes))} )",
             f"DIRECTION_TYPE {DIRECTIONS[s.directions]}",
