@@ -20,8 +20,13 @@ from jfhpo.core.trial import Status
 
 REFERENCE = "random_search"
 TEN = 10
-SLACK = 0.02
-"""Nats: what counts as having found the seed's lowest loss."""
+NEAR = 0.05
+"""Of the way from where a seed's studies begin to the lowest loss of any: what may be missing at what counts as there."""
+SUMMARY = (
+    "problem", "method", "seeds", "trials", "evaluations", "loss", "half", "seconds_to_best", "near", "seconds_near",
+    "seconds", "accuracy", "accuracy_half", "pairs", "gain", "low", "high", "p", "p_holm",
+)  # fmt: skip
+"""Columns of `methods`."""
 ADAPTER = ("lora_rank", "lora_dropout", "lora_alpha", "lr")
 
 
@@ -53,7 +58,7 @@ def best_so_far(found: pd.DataFrame) -> pd.DataFrame:
 def methods(records: Records, found: pd.DataFrame) -> pd.DataFrame:
     """One row per problem and method: ``seeds``, ``trials`` (of any fidelity) and ``evaluations`` per study, ``loss``
     (lowest of a study, mean over seeds) and ``half`` of its t interval, ``seconds_to_best`` (median), ``near`` (seeds
-    that came within `SLACK` of the lowest loss that any method of the same seed found) and ``seconds_near`` (median
+    that came within `NEAR` of the lowest loss that any method of the same seed found) and ``seconds_near`` (median
     over these), ``seconds`` in all, and the accuracy of what was recommended on the test questions, ``accuracy`` and
     ``accuracy_half``. Paired with `REFERENCE` by seed: ``pairs``, ``gain`` (its loss less the method's), ``low``,
     ``high`` (BCa), ``p`` (paired permutation test) and ``p_holm`` over the methods of the problem. The first round
@@ -66,7 +71,7 @@ def methods(records: Records, found: pd.DataFrame) -> pd.DataFrame:
     for problem, own in done.groupby("problem", sort=True):
         here = found[found["problem"] == problem].merge(own[KEYS], on=KEYS)
         lowest = here.groupby(["method", "seed"])["loss"].min().unstack("method")
-        goal = lowest.drop(columns=FIRST_ROUND, errors="ignore").min(axis=1) + SLACK
+        goal = _goal(here[here["method"] != FIRST_ROUND])
         part = []
         for method in sorted(lowest.columns, key=method_rank):
             runs, seeds = here[here["method"] == method], lowest[method].dropna()
@@ -81,11 +86,18 @@ def methods(records: Records, found: pd.DataFrame) -> pd.DataFrame:
             row |= {"near": len(near), "seconds_near": near.median()}
             row |= {"accuracy": tested.mean(), "accuracy_half": t_half_width(tested.to_numpy())}
             part.append(row | _paired(lowest, method))
-        part = pd.DataFrame(part)
-        if "p" in part and (known := part["p"].notna()).any():
-            part.loc[known, "p_holm"] = comparisons.holm(part.loc[known, "p"].to_numpy())
-        rows.append(part)
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["problem", "method"])
+        compared = [row for row in part if not math.isnan(row.get("p", math.nan))]
+        for row, p in zip(compared, comparisons.holm(np.array([row["p"] for row in compared])), strict=True):
+            row["p_holm"] = p
+        rows += part
+    return pd.DataFrame(rows, columns=list(SUMMARY))
+
+
+def _goal(runs: pd.DataFrame) -> pd.Series:
+    """Seed -> the loss that is `NEAR` the lowest, measured on the way from the studies' first runs."""
+    low = runs.groupby("seed")["loss"].min()
+    first = runs.sort_values("spent", kind="stable").groupby(["seed", "method"])["loss"].first()
+    return low + NEAR * (first.groupby("seed").max() - low)
 
 
 def _first(runs: pd.DataFrame, goal: pd.Series) -> pd.Series:

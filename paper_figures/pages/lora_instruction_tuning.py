@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from experiments.gather import Records, method_rank
 from experiments.lora_instruction_tuning import analysis
-from experiments.lora_instruction_tuning.analysis import ADAPTER, REFERENCE, SLACK, TEN
+from experiments.lora_instruction_tuning.analysis import ADAPTER, NEAR, REFERENCE, TEN
 from experiments.lora_instruction_tuning.sweep import FIRST_ROUND
 from experiments.statistics.comparisons import ALPHA, least_p
 from experiments.statistics.intervals import band
@@ -77,7 +77,7 @@ def sentences(problem: str, summary: pd.DataFrame, agreed: pd.DataFrame) -> list
     first = compared.iloc[0]
     seeds = "one seed" if first["seeds"] == 1 else f"{int(first['seeds'])} seeds"
     said = [f"The lowest {LOSS} on {problem} is {first['method']}'s: {_loss(first)} ({seeds})."]
-    if "p_holm" in summary and (known := summary[summary["p_holm"].notna()]).size:
+    if len(known := summary[summary["p_holm"].notna()]):
         pairs, ahead = int(known["pairs"].max()), known[(known["p_holm"] < ALPHA) & (known["gain"] > 0)]["method"]
         if len(ahead):
             said.append(
@@ -106,7 +106,7 @@ def _loss(row: pd.Series) -> str:
 def methods_table(records: Records, summary: pd.DataFrame, ending: str) -> Table:
     rows = []
     for _, r in summary.iterrows():
-        paired = "gain" in r and not math.isnan(r["gain"])
+        paired = not math.isnan(r["gain"])
         rows.append(
             (
                 r["method"], str(int(r["seeds"])), _loss(r), number(r["evaluations"], 0), number(r["trials"], 0),
@@ -118,10 +118,10 @@ def methods_table(records: Records, summary: pd.DataFrame, ending: str) -> Table
             )
         )  # fmt: skip
     heads = (
-        "method", "seeds", "loss", "full runs", "trials", "s to best", f"within {SLACK:g}", "s to that", "s in all",
+        "method", "seeds", "loss", "full runs", "trials", "s to best", "seeds near", "s to that", "s in all",
         f"gain on {REFERENCE}", "p", "answers right %",
     )  # fmt: skip
-    wide = ("trials", "s in all", "p")
+    wide = ("full runs", "trials", "s in all", f"gain on {REFERENCE}", "p")
     return Table(
         name=f"losses{ending}",
         title="The lowest validation loss of each method, and when it was found",
@@ -129,8 +129,8 @@ def methods_table(records: Records, summary: pd.DataFrame, ending: str) -> Table
         rows=tuple(rows),
         caption=f"Loss: {LOSS}, the lowest of a study's full runs on the target, mean over seeds ± half of Student's t "
         "interval. s to best: seconds of the study until then, median over seeds. "
-        f"Within {SLACK:g}: seeds in which a run came within {SLACK:g} nats of the lowest loss that any method found "
-        "in that seed, and the median seconds to the first such run. Gain: mean paired difference in loss [95 % BCa "
+        f"Seeds near: those in which a run went {1 - NEAR:.0%} of the way from the seed's first runs to the lowest loss "
+        "that any method found in it, and the median seconds to the first such run. Gain: mean paired difference in loss [95 % BCa "
         "bootstrap]; p: paired permutation test, Holm-corrected. Answers: of what was recommended, sampled at "
         f"temperature 1 on the test questions [t interval]. {FIRST_ROUND} trains for half as long again and is "
         "compared with nothing.",
