@@ -21,7 +21,7 @@ from jfhpo.core.trial import Status
 REFERENCE = "random_search"
 TEN = 10
 NEAR = 0.05
-"""Of the way from where a seed's studies begin to the lowest loss of any: what may be missing at what counts as there."""
+"""Of the way from where a seed's studies begin to the lowest loss of any: what may be missing where one is near it."""
 SUMMARY = (
     "problem", "method", "seeds", "trials", "evaluations", "loss", "half", "seconds_to_best", "near", "seconds_near",
     "seconds", "accuracy", "accuracy_half", "pairs", "gain", "low", "high", "p", "p_holm",

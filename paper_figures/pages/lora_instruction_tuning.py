@@ -129,10 +129,10 @@ def methods_table(records: Records, summary: pd.DataFrame, ending: str) -> Table
         rows=tuple(rows),
         caption=f"Loss: {LOSS}, the lowest of a study's full runs on the target, mean over seeds ± half of Student's t "
         "interval. s to best: seconds of the study until then, median over seeds. "
-        f"Seeds near: those in which a run went {1 - NEAR:.0%} of the way from the seed's first runs to the lowest loss "
-        "that any method found in it, and the median seconds to the first such run. Gain: mean paired difference in loss [95 % BCa "
-        "bootstrap]; p: paired permutation test, Holm-corrected. Answers: of what was recommended, sampled at "
-        f"temperature 1 on the test questions [t interval]. {FIRST_ROUND} trains for half as long again and is "
+        f"Seeds near: those in which a run went {1 - NEAR:.0%} of the way from the seed's first runs to the lowest "
+        "loss that any method found in it, and the median seconds to the first such run. Gain: mean paired difference "
+        "in loss [95 % BCa bootstrap]; p: paired permutation test, Holm-corrected. Answers: of what was recommended, "
+        f"sampled at temperature 1 on the test questions [t interval]. {FIRST_ROUND} trains for half as long again and is "
         "compared with nothing.",
         data=with_errors(summary, records),
         errors=error_rows(records),
