@@ -132,8 +132,8 @@ def methods_table(records: Records, summary: pd.DataFrame, ending: str) -> Table
         f"Seeds near: those in which a run went {1 - NEAR:.0%} of the way from the seed's first runs to the lowest "
         "loss that any method found in it, and the median seconds to the first such run. Gain: mean paired difference "
         "in loss [95 % BCa bootstrap]; p: paired permutation test, Holm-corrected. Answers: of what was recommended, "
-        f"sampled at temperature 1 on the test questions [t interval]. {FIRST_ROUND} trains for half as long again and is "
-        "compared with nothing.",
+        f"sampled at temperature 1 on the test questions [t interval]. {FIRST_ROUND} trains for half "
+        "as long again and is compared with nothing.",
         data=with_errors(summary, records),
         errors=error_rows(records),
     )
