@@ -7,9 +7,10 @@ import math
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from experiments.gather import Records, method_rank
 from experiments.lora_instruction_tuning import analysis
@@ -29,7 +30,8 @@ TIMES = 200
 LOSS = "validation loss in nats per response token"
 ANYTIME = (
     f"Lowest {LOSS} of a full run on the target so far, against the seconds charged to the study. Mean over seeds with "
-    "its 95 % bootstrap band; it begins where every seed has a full run. The axis of losses is logarithmic."
+    "its 95 % bootstrap band; it begins where every seed has a full run. The axis of losses is logarithmic. A warm-started "
+    "study is not charged for the first round."
 )
 ANSWERS = (
     "Every full run on the target: its validation loss, and how many validation questions the model then answers right "
@@ -231,8 +233,7 @@ def anytime(found: pd.DataFrame) -> Figure:
             if method == "recipe":
                 axes.plot(own["spent"], own["loss"], "o", ms=3, color=palette[method])
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        _losses(axes.yaxis)
         axes.set_xlim(left=0)
         axes.set_xlabel("trainer seconds charged to the study")
         axes.set_ylabel("lowest validation loss so far\n(nats per response token)")
@@ -240,6 +241,13 @@ def anytime(found: pd.DataFrame) -> Figure:
         lines = [Line2D([], [], color=palette[m], lw=1.8) for m in searching]
         figure.legend(lines, searching, loc="outside upper center", ncols=min(len(searching), 6), frameon=False)
     return figure
+
+
+def _losses(axis: Axis) -> None:
+    """Labels of a logarithmic axis that seldom spans a decade."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def answers(found: pd.DataFrame) -> Figure:
@@ -255,8 +263,7 @@ def answers(found: pd.DataFrame) -> Figure:
             axes.plot(own["loss"], 100 * own["answered"], "o", ms=2.2, alpha=0.45, mew=0, color=palette[method])
             axes.plot(best["loss"], 100 * best["answered"], "o", ms=4.2, alpha=0.8, mew=0, color=palette[method])
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axes.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        _losses(axes.xaxis)
         axes.set_xlabel(LOSS)
         axes.set_ylabel("validation questions\nanswered right (%)")
         axes.grid(True)
@@ -278,8 +285,7 @@ def landscape(found: pd.DataFrame) -> Figure:
                 axes.plot(some["lr"], some["loss"], mark, ms=3.5, color=shade, alpha=0.8, mew=0 if mark == "o" else 0.8)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        _losses(axes.yaxis)
         axes.set_xlabel("learning rate")
         axes.set_ylabel("validation loss\n(nats per response token)")
         axes.grid(True)
