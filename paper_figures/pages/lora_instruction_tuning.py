@@ -30,8 +30,8 @@ TIMES = 200
 LOSS = "validation loss in nats per response token"
 ANYTIME = (
     f"Lowest {LOSS} of a full run on the target so far, against the seconds charged to the study. Mean over seeds with "
-    "its 95 % bootstrap band; it begins where every seed has a full run. The axis of losses is logarithmic. A warm-started "
-    "study is not charged for the first round."
+    "its 95 % bootstrap band; it begins where every seed has a full run. The axis of losses is logarithmic. "
+    "A warm-started study is not charged for the first round."
 )
 ANSWERS = (
     "Every full run on the target: its validation loss, and how many validation questions the model then answers right "
