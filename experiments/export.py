@@ -37,6 +37,8 @@ def export(study: Path, engine: str, width: int | None = None) -> str:
     if LR in recommended and width not in (None, own_width):
         recommended[LR] *= own_width / width
         lines.append(f"# learning rate carried to width {width}: lr ∝ 1/width")
+    if recommended.get("advantage") == "grpovi":
+        lines.append(f"# advantage=grpovi takes more than these words: jfhpo/trainers/{engine}/grpovi.py says what")
     if engine == "verl":
         return "\n".join([*lines, " \\\n".join(overrides(recommended))])
     arguments = {field: value for name, value in recommended.items() for field in FIELDS.get(name, (name,))}

@@ -60,13 +60,18 @@ def with_errors(frame: pd.DataFrame, records: Records) -> pd.DataFrame:
 
 
 def budget(records: Records) -> str:
-    """The budget in words, or that there is more than one: a comparison needs equal ones."""
-    pairs = records.studies[["budget", "unit"]].dropna().drop_duplicates()
-    words = [f"{number(float(b), 0)} {UNIT_WORDS.get(u, u)}" for b, u in pairs.itertuples(index=False)]
+    """The budget in words, of each problem where they differ, or that a problem has more than one: a comparison needs
+    equal ones."""
+    rows = records.studies[["problem", "budget", "unit"]].dropna().drop_duplicates()
+    said = [f"{number(float(r.budget), 0)} {UNIT_WORDS.get(r.unit, r.unit)}" for r in rows.itertuples()]
+    words = list(dict.fromkeys(said))
     if not words:
         return "Budget: not recorded."
-    if len(words) > 1:
+    if rows["problem"].duplicated().any():
         return f"BUDGETS DIFFER ({', '.join(words)}): no comparison."
+    if len(words) > 1:
+        each = ", ".join(f"{word} on {problem}" for word, problem in zip(said, rows["problem"], strict=True))
+        return f"Equal budgets within a problem: {each}."
     return f"Equal budgets of {words[0]} per study."
 
 

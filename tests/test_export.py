@@ -42,6 +42,16 @@ def test_trl_gets_arguments_that_python_reads(study, capsys):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("engine", ["verl", "trl"])
+def test_what_grpovi_takes_besides_is_said(study, engine, capsys):
+    records = study / "records.jsonl"
+    records.write_text(records.read_text().replace('"rollout_n": 8', '"rollout_n": 8, "advantage": "grpovi"'))
+    assert main(["export", "--study", str(study), "--to", engine]) == 0
+    assert (
+        f"# advantage=grpovi takes more than these words: jfhpo/trainers/{engine}/grpovi.py" in capsys.readouterr().out
+    )
+
+
 @pytest.mark.parametrize(
     "words, said",
     [

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from jfhpo.core.errors import unknown
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
+from jfhpo.tasks.graded import QUESTIONS as GRADED
+from jfhpo.tasks.grpovi import ADVANTAGES
 from jfhpo.trainers.engine import Engine, Settings
 
 if TYPE_CHECKING:
@@ -25,6 +27,21 @@ def family(problem: Settings) -> tuple[ModelSize, ...]:
     return model_sizes(problem["task"])
 
 
+def check_settings(settings: Mapping[str, Any], task: str) -> None:
+    """A `UsageError` for ``problem.trainer_settings`` that the trainer does not have, or cannot use on this task."""
+    from jfhpo.trainers.mini.grpo import GRPOSettings
+
+    if GRPOSettings.of(settings, max_steps=1).reward == "graded" and task not in GRADED:
+        raise unknown("task with a graded reward (problem.trainer_settings.reward=graded)", task, GRADED)
+
+
+def check_advantage(space: Mapping[str, Any]) -> None:
+    """A `UsageError` for an advantage in the space that the trainer does not know."""
+    for value in space.get("advantage", {}).get("values", ()):
+        if value not in ADVANTAGES:
+            raise unknown("value in problem.space.advantage", value, ADVANTAGES)
+
+
 def bases(problem: Settings) -> list[BaseSpec]:
     """One per size that trials may use."""
     from jfhpo.trainers.mini.family import BaseSpec
@@ -34,6 +51,9 @@ def bases(problem: Settings) -> list[BaseSpec]:
 
 
 def arguments(problem: Settings) -> dict[str, Any]:
+    """What can be wrong in the settings is refused here, before a trial fails of it."""
+    check_settings(problem["trainer_settings"], problem["task"])
+    check_advantage(problem["space"])
     return {
         "task": problem["task"],
         "bases": {spec.size: str(spec.folder) for spec in bases(problem)},

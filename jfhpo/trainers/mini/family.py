@@ -79,9 +79,11 @@ BASE_SOURCES = ("kernels", "model", "sampling", "vocabulary", "pretrain", "hf")
 
 @functools.cache
 def code_version() -> str:
-    """Hash of the sources that decide what a trial turns out to be: the trainer's and all tasks', and torch's
-    version."""
-    return _version(Path(__file__).parent.glob("*.py"), Path(jfhpo.tasks.__file__).parent.glob("*.py"))
+    """Hash of the sources that decide what a trial turns out to be: the trainer's, the adjustment of rewards and all
+    tasks', and torch's version."""
+    here = Path(__file__).parent
+    tasks = Path(jfhpo.tasks.__file__).parent
+    return _version(here.glob("*.py"), [here.parent / "grpovi.py"], tasks.glob("*.py"))
 
 
 @functools.cache

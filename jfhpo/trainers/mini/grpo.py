@@ -5,6 +5,7 @@
 Against the paper, as in verl's recipe: the mean runs over all M completion tokens of a minibatch, not per
 completion first (token-mean loss); the KL penalty enters the loss with its k3 estimate ("low_var_kl").
 What is left out of GRPO at this size: KL in the reward, entropy bonus, dual clip (inert at these ratios), LoRA.
+With ``advantage: grpovi`` the rewards of a group are adjusted before they are standardised (`jfhpo.trainers.grpovi`).
 
 Symbol        here
 π_θ(o_t)      logp: log-probability of the token under the policy being trained
@@ -18,16 +19,22 @@ Symbol        here
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from jfhpo.core.errors import UsageError, unknown
+from jfhpo.tasks.grpovi import ADVANTAGES, EQUAL, TIES
+from jfhpo.trainers.grpovi import adjusted_rewards
 from jfhpo.trainers.mini.model import Packing, Transformer, token_logp
-from jfhpo.trainers.mini.sampling import sample
+from jfhpo.trainers.mini.sampling import Completions, sample
 from jfhpo.trainers.mini.vocabulary import EOS, PAD, EncodedSplit
 
+REWARDS = ("exact", "graded")
 ADVANTAGE_EPS = 1e-6  # verl's; TRL's is 1e-4
 
 
@@ -65,6 +72,12 @@ class Hyperparameters:
     grad_clip: float
     kl_loss_coef: float
     rollout_n: int
+    advantage: str = "grpo"
+    """``grpo``, or ``grpovi``: rewards are first adjusted to a higher variance within their group."""
+
+    def __post_init__(self) -> None:
+        if self.advantage not in ADVANTAGES:
+            raise unknown("hyperparameter value advantage", self.advantage, ADVANTAGES)
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,36 @@ class GRPOSettings:
     adam_betas: tuple[float, float] = (0.9, 0.999)
     max_steps: int = 50
     """Horizon of the learning-rate schedule: the problem's, never the trial's, so that resuming changes nothing."""
+    reward: str = "exact"
+    """What training is rewarded for: the exact answer, or ``graded``, every right working step (`jfhpo.tasks.graded`).
+    Evaluation is always of the exact answer."""
+    advantage: str = "grpo"
+    """That of a configuration without this hyperparameter: ``grpo`` or ``grpovi``."""
+    reward_bounds: tuple[float, float] = (0.0, 1.0)
+    """GRPOVI's m and M; no reward may lie outside."""
+    grpovi_ties: str = EQUAL
+    """GRPOVI on equal rewards: they stay ``equal``, or their ``position`` in the group decides."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("reward", REWARDS), ("advantage", ADVANTAGES), ("grpovi_ties", TIES)):
+            if getattr(self, name) not in allowed:
+                raise unknown(f"problem.trainer_settings.{name}", getattr(self, name), allowed)
+        bounds = list(self.reward_bounds)
+        numbers = len(bounds) == 2 and all(isinstance(b, int | float) and math.isfinite(b) for b in bounds)
+        if not (numbers and bounds[0] <= 0 and bounds[1] >= 1):
+            raise UsageError(
+                f"problem.trainer_settings.reward_bounds={bounds} must be [m, M] with m ≤ 0 and M ≥ 1, "
+                "the range of the tasks' rewards"
+            )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], max_steps: int) -> GRPOSettings:
+        """From a problem's ``trainer_settings``; a `UsageError` for a name or value that is none."""
+        known = [f.name for f in fields(cls) if f.name != "max_steps"]
+        for name in given:
+            if name not in known:
+                raise unknown("setting of problem.trainer_settings", name, known)
+        return cls(max_steps=max_steps, **given)
 
 
 def scheduled_lr(hp: Hyperparameters, step: int, horizon: int) -> float:
@@ -118,7 +161,15 @@ def grpo_step(
     prompts = data.prompts[which]
     rollouts = sample(policy, prompts, n, max_tokens, eos=EOS, pad=PAD, generator=sampling)
     rewards = data.reward(which.repeat_interleave(n), rollouts.tokens)
-    advantages = group_advantages(rewards, n)
+    adjusts, ref_logp = hp.advantage == "grpovi", None
+    if adjusts:
+        ref_logp = completion_logp(reference, prompts, rollouts)
+        adjusted = adjusted_rewards(
+            rewards.view(B, n), ref_logp.sum(1).view(B, n), *settings.reward_bounds, ties=settings.grpovi_ties
+        )
+        advantages = group_advantages(adjusted.view(-1), n)
+    else:
+        advantages = group_advantages(rewards, n)
     lr = scheduled_lr(hp, step, settings.max_steps)
     for group in optimizer.param_groups:
         group["lr"] = lr
@@ -130,8 +181,11 @@ def grpo_step(
             mine = rows[part].reshape(-1)
             mask = rollouts.mask[mine]
             packing = Packing(prompts[part], rollouts.tokens[mine], mask)
-            with torch.no_grad():
-                logp_ref = token_logp(reference.completion_logits(packing), packing.targets)
+            if ref_logp is not None:
+                logp_ref = ref_logp[mine][mask]
+            else:
+                with torch.no_grad():
+                    logp_ref = token_logp(reference.completion_logits(packing), packing.targets)
             logits = policy.completion_logits(packing)
             advantage = advantages[mine].repeat_interleave(mask.sum(1))
             loss, metrics = grpo_loss(
@@ -152,8 +206,18 @@ def grpo_step(
         "completion_length": tokens / len(rewards),
         "learning_rate": lr,
         "tokens": tokens,
-        "flops": step_flops(policy, B, len(rewards), tokens, prompts.shape[1], settings.epochs),
+        "flops": step_flops(
+            policy, B, len(rewards), tokens, prompts.shape[1], settings.epochs, 1 if adjusts else settings.epochs
+        ),
     }
+
+
+def completion_logp(model: Transformer, prompts: Tensor, rollouts: Completions) -> Tensor:
+    """log π(token) of every completion token, 0 on padding: (N, C)."""
+    with torch.no_grad():
+        packing = Packing(prompts, rollouts.tokens, rollouts.mask)
+        logp = token_logp(model.completion_logits(packing), packing.targets)
+    return torch.zeros(rollouts.mask.shape).masked_scatter_(rollouts.mask, logp)
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -162,10 +226,18 @@ def entropy(logits: Tensor) -> Tensor:
     return -(logp.exp() * logp).sum(-1).mean()
 
 
-def step_flops(policy: Transformer, prompts: int, rollouts: int, tokens: int, prompt_length: int, epochs: int) -> float:
+def step_flops(
+    policy: Transformer,
+    prompts: int,
+    rollouts: int,
+    tokens: int,
+    prompt_length: int,
+    epochs: int,
+    reference_passes: int | None = None,
+) -> float:
     """Operations by the usual count: 2·W per token read forwards and 4·W backwards, W the weights of all matrix
-    products (embedding look-ups are free). Sampling reads once, the reference and the policy once each per epoch; a
-    group's prompt is read once for sampling and once per pass."""
+    products (embedding look-ups are free). Sampling reads once, the policy once per epoch, and so does the reference
+    unless told otherwise; a group's prompt is read once for sampling and once per pass."""
     weights = policy.flat.numel() - policy.embedding.numel()
     read = prompts * prompt_length + tokens
-    return 2.0 * weights * read * (1 + 4 * epochs)
+    return 2.0 * weights * read * (1 + 3 * epochs + (epochs if reference_passes is None else reference_passes))

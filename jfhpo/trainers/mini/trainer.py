@@ -16,6 +16,7 @@ from jfhpo.core.trainer import CheckpointError, Evaluation, Trainer, TrainingFai
 from jfhpo.core.trial import Config, Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
 from jfhpo.trainers.mini.family import SPLIT_SIZES, code_version, load_base
+from jfhpo.trainers.mini.graded import GradedSplit
 from jfhpo.trainers.mini.grpo import GRPOSettings, Hyperparameters, PromptOrder, grpo_step
 from jfhpo.trainers.mini.sampling import sample
 from jfhpo.trainers.mini.vocabulary import EOS, PAD, Vocabulary
@@ -35,9 +36,13 @@ class MiniTrainer(Trainer):
     def __init__(self, task: str, bases: Mapping[str, str], max_steps: int, settings: Mapping[str, Any] | None = None):
         self.task = TASKS[task]
         self.bases = {size: Path(folder) for size, folder in bases.items()}
-        self.settings = GRPOSettings(max_steps=max_steps, **(settings or {}))
+        self.settings = GRPOSettings.of(settings or {}, max_steps)
         self.vocabulary = Vocabulary(self.task)
-        self.data = {name: self.vocabulary.batch(rows) for name, rows in self.task.splits(SPLIT_SIZES).items()}
+        splits = self.task.splits(SPLIT_SIZES)
+        self.data = {name: self.vocabulary.batch(rows) for name, rows in splits.items()}
+        self.rewarded = self.data["train"]
+        if self.settings.reward == "graded":
+            self.rewarded = GradedSplit(self.data["train"], splits["train"], self.vocabulary)
         # torch imports much of itself when the first optimizer is made; no trial should pay for that.
         torch.optim.AdamW([torch.zeros(1)], fused=True)
         self._carried = Cost()
@@ -46,7 +51,7 @@ class MiniTrainer(Trainer):
         began = time.process_time()
         self.trial, self.step = trial, 0
         self.policy, self.reference = (load_base(self.bases[trial.fidelity.model], self.vocabulary) for _ in range(2))
-        self.hp = hyperparameters(trial.config, self.policy.shape.width)
+        self.hp = hyperparameters({"advantage": self.settings.advantage, **trial.config}, self.policy.shape.width)
         self.optimizer = torch.optim.AdamW(
             [self.policy.flat],
             lr=self.hp.lr,
@@ -67,7 +72,7 @@ class MiniTrainer(Trainer):
         while self.step < trial.fidelity.steps:
             began = time.process_time()
             metrics = grpo_step(
-                self.policy, self.reference, self.optimizer, self.data["train"], self.order, self.sampling,
+                self.policy, self.reference, self.optimizer, self.rewarded, self.order, self.sampling,
                 self.hp, self.settings, self.step, self.task.completion_length,
             )  # fmt: skip
             self.step += 1

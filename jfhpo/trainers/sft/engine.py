@@ -76,7 +76,7 @@ def check_names(space: Mapping[str, Any]) -> None:
 def version(arguments: Mapping[str, Any]) -> str:
     named = {size: Path(path).name for size, path in arguments["models"].items()}
     libraries = ("torch", "transformers", "trl", "peft")
-    return version_of(dict(arguments) | {"models": named}, Path(__file__).parent, libraries)
+    return version_of(dict(arguments) | {"models": named}, Path(__file__).parent.glob("*.py"), libraries)
 
 
 ENGINE = Engine("sft", "jfhpo.trainers.sft.trainer:SftTrainer", family, arguments, version, bases)

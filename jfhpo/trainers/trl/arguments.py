@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jfhpo.core.errors import UsageError
+from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.trial import Config
+from jfhpo.tasks.grpovi import ADVANTAGES, TIES
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "lr": ("learning_rate",),
@@ -20,6 +21,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "grad_clip": ("max_grad_norm",),
     "kl_loss_coef": ("beta",),
     "rollout_n": ("num_generations",),
+    "advantage": (),  # a trainer of its own, not an argument
 }
 """The project's names of hyperparameters -> TRL's. Any other name is one of `GRPOConfig`'s own fields."""
 LEAST_BETA = 1e-12
@@ -52,6 +54,12 @@ class TrlSettings:
     """More arguments of `GRPOConfig`, as they are."""
     extraction: str = "strict"
     """Where the reward looks for an answer (`jfhpo.tasks.datasets.definitions.EXTRACTIONS`)."""
+    advantage: str = "grpo"
+    """That of a configuration without this hyperparameter: ``grpo`` or ``grpovi``."""
+    reward_bounds: tuple[float, float] = (0.0, 1.0)
+    """GRPOVI's m and M; no reward may lie outside."""
+    grpovi_ties: str = "equal"
+    """GRPOVI on equal rewards: they stay ``equal``, or their ``position`` in the group decides."""
 
     @property
     def updates(self) -> int:
@@ -64,6 +72,9 @@ class TrlSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"problem.trainer_settings.{name}={value} must be a whole number from 1 on")
+        for name, allowed in (("advantage", ADVANTAGES), ("grpovi_ties", TIES)):
+            if getattr(self, name) not in allowed:
+                raise unknown(f"problem.trainer_settings.{name}", getattr(self, name), allowed)
         for name in self.arguments or {}:
             if name in OWN:
                 raise UsageError(f"problem.trainer_settings.arguments.{name} is decided by the study; leave it out")

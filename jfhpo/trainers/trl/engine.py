@@ -41,6 +41,7 @@ def arguments(problem: Settings) -> dict[str, Any]:
     if problem["task"] not in TASKS and settings.max_completion_length is None:
         raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
     check_names(problem["space"])
+    mini.check_advantage(problem["space"])
     check_batches(problem["space"].get("rollout_n", {}), settings, problem["max_steps"])
     if problem["models"]:
         models = {name: str(model["path"]) for name, model in problem["models"].items()}
@@ -86,7 +87,9 @@ def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps:
 
 def version(arguments: Mapping[str, Any]) -> str:
     named = {size: Path(path).name for size, path in arguments["models"].items()}
-    return version_of(dict(arguments) | {"models": named}, Path(__file__).parent, ("torch", "transformers", "trl"))
+    here = Path(__file__).parent
+    sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
+    return version_of(dict(arguments) | {"models": named}, sources, ("torch", "transformers", "trl"))
 
 
 ENGINE = Engine("trl", "jfhpo.trainers.trl.trainer:TrlTrainer", family, arguments, version, bases)

@@ -12,7 +12,8 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,14 @@ from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.hf.sampling import answered, draw
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
+from jfhpo.trainers.trl.grpovi import GRPOVI
 
 VALIDATION_K = 1
 """Samples per validation prompt."""
+
+
+class GRPOVITrainer(GRPOVI, GRPOTrainer):
+    """TRL's trainer on adjusted rewards."""
 
 
 class TrlTrainer(Trainer):
@@ -99,7 +105,11 @@ class TrlTrainer(Trainer):
             bf16=self.on_gpu and torch.cuda.is_bf16_supported(),
         )
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-        return GRPOTrainer(
+        make: Callable[..., GRPOTrainer] = GRPOTrainer
+        if trial.config.get("advantage", self.settings.advantage) == "grpovi":
+            bounds = tuple(self.settings.reward_bounds)
+            make = partial(GRPOVITrainer, reward_bounds=bounds, grpovi_ties=self.settings.grpovi_ties)
+        return make(
             model,
             reward_funcs=self._reward,
             args=args,

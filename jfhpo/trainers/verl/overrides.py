@@ -24,6 +24,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "temperature": (f"{ROLLOUT}.temperature",),
     "entropy_coeff": (f"{ACTOR}.entropy_coeff",),
     "weight_decay": (f"{ACTOR}.optim.weight_decay",),
+    "advantage": ("algorithm.adv_estimator",),
 }
 """The project's names of hyperparameters -> verl's keys. A name with a dot is a key of verl's as it is."""
 DEAD: Mapping[str, str] = {
@@ -47,7 +48,8 @@ def assignments(config: Config) -> dict[str, Any]:
             raise UsageError(f"'{name}' is no hyperparameter of verl's here; valid: {', '.join(KEYS)}, or a dotted key")
         for key in KEYS.get(name, (name,)):
             found[key] = value
-    if f"{ACTOR}.kl_loss_coef" in found:
+    # Without it there is no reference policy, which GRPOVI needs too (`jfhpo.trainers.verl.grpovi`).
+    if f"{ACTOR}.kl_loss_coef" in found or found.get("algorithm.adv_estimator") == "grpovi":
         found[f"{ACTOR}.use_kl_loss"] = True
     return found
 

@@ -99,6 +99,7 @@ def test_a_base_is_polluted_as_its_task_says_unless_told_otherwise():
 @pytest.fixture
 def sources(monkeypatch, tmp_path):
     """A copy of the trainer's and the tasks' sources that `code_version` reads instead of the real ones."""
+    shutil.copy(Path(family.__file__).parents[1] / "grpovi.py", tmp_path)
     for module, name in ((family, "mini"), (family.jfhpo.tasks, "tasks")):
         shutil.copytree(Path(module.__file__).parent, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
         monkeypatch.setattr(module, "__file__", str(tmp_path / name / Path(module.__file__).name))
@@ -124,6 +125,7 @@ def forget_versions() -> None:
         ("tasks/text_task.py", True),
         ("tasks/sorting.py", False),
         ("tasks/__init__.py", False),
+        ("grpovi.py", False),
         ("mini/grpo.py", False),
         ("mini/trainer.py", False),
     ],

@@ -22,6 +22,10 @@ def test_hyperparameters_arrive_where_trl_reads_them():
     assert (found["loss_type"], found["use_bias_correction_kl"], found["scale_rewards"]) == ("bnpo", False, "group")
 
 
+def test_the_advantage_is_a_trainer_and_no_argument():
+    assert "advantage" not in grpo_arguments(CONFIG | {"advantage": "grpovi"}, TrlSettings(), max_steps=50)
+
+
 def test_any_other_name_is_trls_own():
     found = grpo_arguments({"temperature": 0.8, "warmup_steps": 3}, TrlSettings(), max_steps=10)
     assert found["temperature"] == 0.8 and found["warmup_steps"] == 3
@@ -72,6 +76,8 @@ DECLARED = {"small": {"path": "org/small", "parameters": 5e8, "width": 896}}
         ({"space": {"learning_rat": {}}}, "learning_rat"),
         ({"trainer_settings": {"minibatchs": 2}}, "minibatchs"),
         ({"trainer_settings": {"arguments": {"seed": 3}}}, "arguments.seed is decided by the study"),
+        ({"trainer_settings": {"advantage": "grpoiv"}}, "advantage 'grpoiv' (did you mean 'grpovi'"),
+        ({"space": {"advantage": {"type": "categorical", "values": ["gae"]}}}, "space.advantage 'gae'; valid: grpo"),
         ({"trainer_settings": {"epochs": 0}}, "epochs=0 must be a whole number from 1 on"),
         ({"task": "gsm9k", "models": DECLARED}, "gsm9k"),
         ({"task": "gsm8k", "models": DECLARED}, "max_completion_length is missing"),

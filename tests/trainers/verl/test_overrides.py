@@ -26,6 +26,11 @@ def test_a_kl_coefficient_brings_the_switch_that_makes_it_count():
     assert not any("use_kl_loss" in word for word in overrides({"lr": 1e-6}))
 
 
+def test_grpovi_is_an_estimator_that_brings_its_reference():
+    assert overrides({"advantage": "grpovi"}) == ["algorithm.adv_estimator=grpovi", f"{A}.use_kl_loss=True"]
+    assert overrides({"advantage": "grpo"}) == ["algorithm.adv_estimator=grpo"]
+
+
 def test_a_dotted_key_is_verls_own():
     assert overrides({"data.train_batch_size": 64}) == ["data.train_batch_size=64"]
 
