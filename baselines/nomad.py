@@ -9,7 +9,11 @@ MADS evaluates one point at a time: there is nothing else to run while one is pe
 is at its finest or its starting point failed, it starts again from a random configuration that was not tried. No
 configuration is trained twice: NOMAD is told what is known of it.
 
-Not implemented: blocks of points for parallel evaluation, constraints, starting points from an earlier study's cache.
+With ``method.warm_start=<folder of an earlier study>`` the first run has no starting point: NOMAD is given that study's
+full runs as its cache, and goes on from the best of them, as in Tribes et al.'s second round. What was found there is
+not recommended here.
+
+Not implemented: blocks of points for parallel evaluation, constraints.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from baselines import earlier
 from baselines.full_runs import FullRuns
 from baselines.nomad_run import NomadRun
 from baselines.nomad_space import Encoding
@@ -52,6 +57,8 @@ class NomadSettings:
     """Search at the optimum of a quadratic model before polling."""
     vns_search: bool = False
     """Variable neighbourhood search, to leave local optima, before polling."""
+    warm_start: str = ""
+    """Folder of an earlier study, or of its seeds, whose full runs NOMAD knows from the beginning."""
 
 
 class Nomad(Optimizer):
@@ -69,6 +76,8 @@ class Nomad(Optimizer):
         self.encoding = Encoding(problem.space)
         self.answers: dict[str, float | None] = {}
         """By configuration, 1 − accuracy, or None where there is none."""
+        self.cache = earlier.full_runs(s.warm_start, problem, seed) if s.warm_start else []
+        self.answers |= {config_key(config): 1.0 - score for config, score in self.cache}
         self.run: NomadRun | None = None
         """The one under way."""
         self.runs = FullRuns()
@@ -90,19 +99,27 @@ class Nomad(Optimizer):
         if self.pending:
             return None
         if len(self.answers) == self.encoding.size:
-            self.run.end()
+            if self.run is not None:
+                self.run.end()
             return None
+        if self.run is None and self.cache:
+            self.run = self._run(None)
         config = self.run.proposal() if self.run is not None else None
         if config is None:
             config = self._restart()
         return self.trial(config, self.problem.full)
 
+    def _run(self, start: Config | None) -> NomadRun:
+        """From a starting point, or from the cache."""
+        cache = self.cache if start is None else ()
+        seed = int(self.rng.integers(MAX_SEED))
+        return NomadRun(self.encoding, start, self.answers, self._parameters(), seed, cache)
+
     def _restart(self) -> Config:
         """The starting point of a new run."""
         first = self.run is None and self.problem.recipe_first
         start = self.problem.recipe if first else self._untried()
-        seed = int(self.rng.integers(MAX_SEED))
-        self.run = NomadRun(self.encoding, start, self.answers, self._parameters(), seed)
+        self.run = self._run(start)
         return start
 
     def _untried(self) -> Config:
@@ -115,8 +132,9 @@ class Nomad(Optimizer):
         s, sizes = self.settings, []
         for variable in self.encoding.variables:
             low, high = variable.bounds
-            least = 0.0 if variable.letter == "R" else 1.0
-            sizes.append(max(s.frame_size * (high - low), least))
+            size = s.frame_size * (high - low)
+            # NOMAD refuses a fraction where a variable has whole values only, and ends.
+            sizes.append(size if variable.letter == "R" else max(float(round(size)), 1.0))
         return [
             f"INITIAL_FRAME_SIZE ( {' '.join(map(repr, sizes))} )",
             f"DIRECTION_TYPE {DIRECTIONS[s.directions]}",

@@ -12,6 +12,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ MAX_CACHE_HITS = 2000
 
 
 class NomadRun:
-    """MADS from a starting configuration.
+    """MADS from a starting configuration, or without one from the best of a `cache` of configurations and scores.
 
     Args:
         answers: by `config_key`, the objective, which is minimised, or None for a failed evaluation. Not copied: an
@@ -38,16 +39,19 @@ class NomadRun:
     def __init__(
         self,
         encoding: Encoding,
-        start: Config,
+        start: Config | None,
         answers: Mapping[str, float | None],
         parameters: Sequence[str],
         seed: int,
+        cache: Sequence[tuple[Config, float]] = (),
     ):
-        self.encoding, self.start, self.answers = encoding, dict(start), answers
+        self.encoding, self.start, self.answers = encoding, start and dict(start), answers
+        self.folder = tempfile.TemporaryDirectory(prefix="jfhpo-nomad-") if start is None else None
+        """Of the cache, which NOMAD reads and at its end writes."""
         bounds = [v.bounds for v in encoding.variables]
         letters = [v.letter for v in encoding.variables]
         self.problem = {
-            "x0": encoding.point(start),
+            "x0": encoding.point(start) if start is not None else [],
             "low": [low for low, _ in bounds],
             "high": [high for _, high in bounds],
             "parameters": [
@@ -57,12 +61,21 @@ class NomadRun:
                 f"SEED {seed}",
                 *parameters,
                 *([] if "R" in letters else [f"MAX_EVAL {MAX_CACHE_HITS}"]),
+                *([] if self.folder is None else [f"CACHE_FILE {self._write(cache)}"]),
             ],
         }
         self.process: subprocess.Popen | None = None
         self.waiting: Config | None = None
         """The configuration whose answer NOMAD waits for."""
         self.over = False
+
+    def _write(self, cache: Sequence[tuple[Config, float]]) -> Path:
+        """NOMAD's cache file: a point and its objective per line. Points that are equal to NOMAD stand there once."""
+        values = {tuple(self.encoding.point(config)): 1.0 - score for config, score in cache}
+        lines = [f"( {' '.join(map(repr, point))} ) EVAL_OK ( {value!r} )" for point, value in values.items()]
+        path = Path(self.folder.name) / "cache.txt"
+        path.write_text("\n".join(["CACHE_HITS 0", "BB_OUTPUT_TYPE OBJ", *lines, ""]))
+        return path
 
     def proposal(self) -> Config | None:
         """The next configuration without an answer; None where the run has ended: the mesh is at its finest, the
@@ -77,11 +90,12 @@ class NomadRun:
             point = self._hear()
             if point is None:
                 self.end()
-                if self.waiting is None:
+                if self.waiting is None and self.start is not None:
                     raise RuntimeError(f"NOMAD ended before its starting point, of {self.problem}; run {WORKER}")
                 return None
             # The starting point is the configuration that was passed, to the last digit.
-            self.waiting = self.start if self.waiting is None else self.encoding.config(point)
+            first = self.waiting is None and self.start is not None
+            self.waiting = self.start if first else self.encoding.config(point)
             if config_key(self.waiting) not in self.answers:
                 return self.waiting
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 CONF = Path(__file__).parent / "conf"
 NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale", "checkpoints")
 """Settings that may differ when a study is continued: they decide where and how, not what."""
+UNLESS_SET = ("max_trials",)
+"""Settings that are part of a study once they are set. Studies that began before there were such ones can go on."""
 KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -86,6 +88,8 @@ class RunConfig:
     """In `budget_unit`, for the whole study: search, optimizer and the final run on the target."""
     budget_unit: str = "seconds"
     """seconds (of trainer CPU time), tokens or flops."""
+    max_trials: int | None = None
+    """Search trials at most, the same for every method; null: as many as the budget buys."""
     out: str = "results"
     workers: int = 1
     checkpoint_every: int = 10
@@ -198,7 +202,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def identity(config: DictConfig) -> dict[str, Any]:
     """What makes a study this study: a folder holds exactly one."""
-    return {k: v for k, v in plain(config).items() if k not in NOT_IDENTITY}
+    unset = [k for k in UNLESS_SET if config[k] is None]
+    return {k: v for k, v in plain(config).items() if k not in NOT_IDENTITY and k not in unset}
 
 
 def study_folder(config: DictConfig) -> Path:

@@ -51,8 +51,8 @@ class Records:
     checkpoint reuse."""
     steps: pd.DataFrame
     """One row per step that counts: KEYS, trial, phase, model, the fields of `StepRecord` (val_accuracy is None where
-    not validated), the step's own cost, and ``spent_*``: what the study had spent after it. In the order of
-    recording."""
+    not validated; measured is a dictionary), the step's own cost, and ``spent_*``: what the study had spent after it.
+    In the order of recording."""
 
     def problems(self) -> list[str]:
         """Their names, sorted."""
@@ -138,8 +138,8 @@ TRIAL_COLUMNS = [
     *KEYS, "trial", "phase", "model", "steps", "config", "status", "reason", "steps_done", "score", "resumed_from",
     *COST_UNITS, *(f"scratch_{unit}" for unit in COST_UNITS),
 ]  # fmt: skip
-RECORDED = [f.name for f in dataclasses.fields(StepRecord) if f.name != "cost"]
-STEP_COLUMNS = [*KEYS, "trial", "phase", "model", *RECORDED, *COST_UNITS, *SPENT]
+RECORDED = [f.name for f in dataclasses.fields(StepRecord) if f.name not in ("cost", "measured")]
+STEP_COLUMNS = [*KEYS, "trial", "phase", "model", *RECORDED, "measured", *COST_UNITS, *SPENT]
 
 
 def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
@@ -174,7 +174,7 @@ def _study(events: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[di
         elif kind == "step":
             trial, record = trials[event["trial"]], event["record"]
             row = {name: trial[name] for name in ("trial", "phase", "model")}
-            row |= {name: record[name] for name in RECORDED}
+            row |= {name: record[name] for name in RECORDED} | {"measured": record.get("measured", {})}
             row |= record["cost"]
             steps[event["trial"], record["step"]] = row | {f"spent_{u}": event["spent"][u] for u in COST_UNITS}
         elif kind == "told":

@@ -175,7 +175,7 @@ def check(jobs: Sequence[Job]) -> None:
         check_folder(job.config)
         row = job.folder.parent  # its seeds differ in nothing else
         parts = built[row] = built.get(row) or build_study(job.config)
-        job.planned, job.simulated = parts.optimizer.planned, parts.trainer.simulated
+        job.planned, job.simulated = parts.settings.planned(parts.optimizer.planned), parts.trainer.simulated
 
 
 def announcement(missing: Sequence[Job], of: int, at_once: int, bases: int) -> str:

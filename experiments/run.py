@@ -48,8 +48,9 @@ usage: python -m experiments.run [key=value ...]
   python -m experiments.run method=jfhpo budget=4e12 budget_unit=flops     repeatable to the last bit
 
 groups:    problem, method, scale (`jfhpo methods` lists the methods)
-settings:  seed, budget, budget_unit (seconds, tokens, flops), out, workers, tracking (auto, offline, online, none),
-           checkpoints, checkpoint_every, step_timeout, test_k, problem.<key>, method.<key>
+settings:  seed, budget, budget_unit (seconds, tokens, flops), max_trials, out, workers,
+           tracking (auto, offline, online, none), checkpoints, checkpoint_every, step_timeout, test_k,
+           problem.<key>, method.<key>
 
 checkpoints=false goes on without the checkpoint registry, for example because its file is locked, read-only or
 corrupt: nothing is saved, resumed or reused, and every trial pays for all of its steps.
@@ -82,6 +83,7 @@ def build_study(config: DictConfig) -> Parts:
         label=label_of(config),
         seed=config.seed,
         budget=config.budget,
+        max_trials=config.max_trials,
         workers=config.workers,
         checkpoint_every=config.checkpoint_every,
         step_timeout=config.step_timeout,

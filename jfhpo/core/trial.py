@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Config = Mapping[str, Any]
@@ -97,7 +97,10 @@ class StepRecord:
     cost: Cost
     """Cost of this step alone, its validation included."""
     val_accuracy: float | None = None
-    """Accuracy on the validation split after this step, sampled at temperature 1; None where not validated."""
+    """Accuracy on the validation split after this step, sampled at temperature 1; None where not validated. A trainer
+    that is judged by a loss has exp(−loss) here."""
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """What else the trainer measured after this step, by name: for analyses. No rule and no method looks at it."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -128,6 +128,8 @@ class Study:
         """The next trial, or None when the budget, the optimizer or all hope is at an end."""
         if self.history.failures_in_a_row() >= MAX_FAILURES_IN_A_ROW:
             return None
+        if self.settings.max_trials is not None and self.history.asked >= self.settings.max_trials:
+            return None
         began = time.process_time()
         favourite = self._favourite()
         if self._left() <= self.reserve.needed(favourite):
@@ -342,7 +344,7 @@ class Study:
             "max_steps": problem.max_steps,
             "rungs": list(problem.rungs),
             "workers": settings.workers,
-            "planned": self.optimizer.planned,
+            "planned": settings.planned(self.optimizer.planned),
             "trainer": self.trainer.name,
             "code_version": self.trainer.version,
             "machine": machine(),

@@ -18,7 +18,7 @@ from jfhpo.core.trial import COST_UNITS, Cost, StepRecord
 FINITE = ("reward_mean", "loss", "val_accuracy")
 """Fields of a step that decide something or say that the training broke. The others are diagnostics: a trainer that
 does not measure one may report NaN."""
-NUMBERS = tuple(f.name for f in dataclasses.fields(StepRecord) if f.name != "cost")
+NUMBERS = tuple(f.name for f in dataclasses.fields(StepRecord) if f.name not in ("cost", "measured"))
 
 
 class TrialFailed(RuntimeError):
@@ -49,6 +49,9 @@ def check_step(record: Any, step: int, cost_unit: str) -> None:
         absent = name == "val_accuracy" and value is None
         if not absent and (flaw := _flaw(value, finite=name in FINITE)):
             raise TrialFailed(f"{name}={value!r} at step {step} {flaw}", record.cost)
+    for name, value in record.measured.items():
+        if flaw := _flaw(value, finite=True):
+            raise TrialFailed(f"measured.{name}={value!r} at step {step} {flaw}", record.cost)
 
 
 def check_evaluation(evaluation: Any, fields: Iterable[str], step: int) -> None:

@@ -179,6 +179,18 @@ def test_the_first_point_is_the_recipe_to_the_last_digit():
     assert drive(Nomad(mixed(recipe_first=False), seed=0), peak, 1)[0].config != MIXED_START
 
 
+def test_the_papers_space_is_searched_its_integers_with_frames_of_whole_numbers():
+    """A tenth of alpha's range is 6.3, which NOMAD refuses for an integer."""
+
+    def score(config, steps):
+        return 0.9 - 0.1 * (math.log10(config["lr"]) + 3.3) ** 2 + 0.05 * config["alpha"] / 64
+
+    trials = drive(Nomad(problem(LORA, START), seed=0), score, 25)
+    assert len({config_key(t.config) for t in trials}) == 25 and trials[0].config == START
+    assert max(score(t.config, 0) for t in trials) > score(START, 0) + 0.2
+    assert len({t.config["alpha"] for t in trials}) > 3
+
+
 def test_one_point_at_a_time():
     optimizer = Nomad(mixed(), seed=0)
     trial = optimizer.ask()

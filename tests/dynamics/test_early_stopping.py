@@ -394,3 +394,10 @@ def test_a_collapse_to_chance_is_caught_by_robust_and_missed_by_paper():
     steps = range(1, len(whole) + 1)
     assert min(n for n in steps if judge(rules("robust"), whole[:n])) == 8
     assert not any(judge(rules("paper"), whole[:n]) for n in steps)
+
+
+@pytest.mark.parametrize("preset", ["paper", "robust"])
+def test_kl_that_a_trainer_does_not_measure_stops_nothing(preset):
+    rising = [0.3 + 0.01 * step for step in range(30)]
+    whole = curve(reward=rising, kl=[math.nan] * 30)
+    assert all(judge(rules(preset), whole[:step], [whole] * 6) is None for step in range(31))

@@ -7,12 +7,20 @@ import pytest
 from jfhpo.core.errors import UsageError
 from paper_figures import published
 
-PAPERS = {"grpovi_search": "2505.23247"}
+PAPERS = {"grpovi_search": "2505.23247", "lora_tuning": "2312.00949"}
 """Tables of other papers than JF-HPO's."""
 
 
 def test_every_row_says_where_it_is_from_and_how_sure_it_is():
-    assert published.NAMES == ("ablation", "accuracy", "efficiency", "grpovi_search", "other", "transfer")
+    assert published.NAMES == (
+        "ablation",
+        "accuracy",
+        "efficiency",
+        "grpovi_search",
+        "lora_tuning",
+        "other",
+        "transfer",
+    )
     for name in published.NAMES:
         frame = published.load(name)
         assert frame["source"].str.contains(PAPERS.get(name, "2606.03073")).all()

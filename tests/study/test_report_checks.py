@@ -116,3 +116,10 @@ def test_an_evaluation_or_an_overhead_of_another_kind_is_refused():
         check_evaluation(Evaluation("test", 10, 0.5, 0.5, 0.1, 1, Cost(-1)), ("greedy",), 3)
     with pytest.raises(TrialFailed, match=r"cost\.seconds=inf is not .* in the trainer's overhead"):
         check_overhead(Cost(math.inf))
+
+
+def test_what_else_is_measured_must_be_finite_numbers():
+    check_step(record(measured={"answered": 0.25}), 3, "flops")
+    for value, said in ((math.nan, "is not finite"), (None, "is not a plain number")):
+        with pytest.raises(TrialFailed, match=rf"measured\.answered=.* at step 3 {said}"):
+            check_step(record(measured={"answered": value}), 3, "flops")

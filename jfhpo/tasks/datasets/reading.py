@@ -9,16 +9,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.optional import optional
-from jfhpo.tasks.datasets.definitions import Definition
 
 SUFFIXES = (".jsonl", ".json", ".parquet")
 """JSON Lines under either name, or parquet."""
 Placed = tuple[str, Mapping[str, Any]]
 """(``train.jsonl, line 3``, the row)."""
+
+
+class Definition(Protocol):
+    """What the reader has to know of a data set."""
+
+    name: str
+    hub: str
+    config: str | None
+    splits: Mapping[str, str]
 
 
 def raw_splits(

@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 import jfhpo.tasks
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import ModelSize
-from jfhpo.tasks import TASKS
-from jfhpo.tasks.text_task import Corruption
+from jfhpo.tasks.instructions.generated import TEXT_TASKS
+from jfhpo.tasks.text_task import Corruption, TextTask
 from jfhpo.trainers.mini import hf
 from jfhpo.trainers.mini.model import ModelShape, Transformer
 from jfhpo.trainers.mini.pretrain import Material, NoTransition, PretrainSettings, Progress, make_base
@@ -61,7 +61,7 @@ FAMILY: dict[str, MiniSize] = {
 
 def model_sizes(task: str) -> tuple[ModelSize, ...]:
     """The family as a `Problem` knows it, ordered by parameters."""
-    vocabulary = len(Vocabulary(TASKS[task]))
+    vocabulary = len(Vocabulary(TEXT_TASKS[task]))
     return tuple(
         ModelSize(name, _parameters(size.shape(vocabulary)), size.width, size.relative_cost)
         for name, size in FAMILY.items()
@@ -89,9 +89,10 @@ def code_version() -> str:
 @functools.cache
 def base_version(task: str) -> str:
     """Hash of the sources that decide what a task's base turns out to be, and of torch's version."""
-    trainer, tasks = Path(__file__).parent, Path(jfhpo.tasks.__file__).parent
-    own = type(TASKS[task]).__module__.rpartition(".")[2]
-    return _version((trainer / f"{n}.py" for n in BASE_SOURCES), (tasks / f"{n}.py" for n in ("text_task", own)))
+    trainer, tasks, own = Path(__file__).parent, Path(jfhpo.tasks.__file__).parent, TEXT_TASKS[task]
+    classes = (TextTask, type(own), *map(type, getattr(own, "parts", ())))  # instructions are made of other tasks
+    names = (c.__module__.removeprefix(f"{jfhpo.tasks.__name__}.").replace(".", "/") for c in classes)
+    return _version((trainer / f"{n}.py" for n in BASE_SOURCES), (tasks / f"{n}.py" for n in names))
 
 
 def _version(*sources: Iterable[Path]) -> str:
@@ -118,8 +119,8 @@ class BaseSpec:
 
     @classmethod
     def of(cls, task: str, size: str, pretrain: Mapping[str, Any] | None = None, seed: int = 0) -> BaseSpec:
-        if task not in TASKS:
-            raise unknown("task", task, TASKS)
+        if task not in TEXT_TASKS:
+            raise unknown("task", task, TEXT_TASKS)
         if size not in FAMILY:
             raise unknown("model size", size, FAMILY)
         """`pretrain` may hold its ``pollution`` as a mapping. Raises `UsageError` for a name that is not known."""
@@ -132,7 +133,7 @@ class BaseSpec:
 
     @property
     def settings(self) -> PretrainSettings:
-        own = {"pollution": TASKS[self.task].pollution}
+        own = {"pollution": TEXT_TASKS[self.task].pollution}
         return dataclasses.replace(FAMILY[self.size].pretrain, **own | dict(self.pretrain))
 
     @property
@@ -183,7 +184,7 @@ def load_base(folder: Path, vocabulary: Vocabulary) -> Transformer:
 
 def build_base(spec: BaseSpec, watch: Callable[[Progress], None] = lambda progress: None) -> Path:
     """Make one base and publish its folder by a rename, so that a half-made one is never seen."""
-    task = TASKS[spec.task]
+    task = TEXT_TASKS[spec.task]
     vocabulary = Vocabulary(task)
     splits = task.splits(SPLIT_SIZES)
     held_out = frozenset(example.prompt for split in splits.values() for example in split)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib.metadata
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
 from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.mini import engine as mini
 from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, grpo_arguments
 
@@ -90,10 +88,8 @@ def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps:
 def version(arguments: Mapping[str, Any]) -> str:
     named = {size: Path(path).name for size, path in arguments["models"].items()}
     here = Path(__file__).parent
-    sources = b"".join(p.read_bytes() for p in [*sorted(here.glob("*.py")), here.parent / "grpovi.py"])
-    libraries = [f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "trl")]
-    content = json.dumps([dict(arguments) | {"models": named}, libraries], sort_keys=True, default=str)
-    return hashlib.sha256(sources + content.encode()).hexdigest()[:12]
+    sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
+    return version_of(dict(arguments) | {"models": named}, sources, ("torch", "transformers", "trl"))
 
 
 ENGINE = Engine("trl", "jfhpo.trainers.trl.trainer:TrlTrainer", family, arguments, version, bases)

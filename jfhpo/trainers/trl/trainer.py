@@ -7,7 +7,7 @@ With vLLM, sampling is another engine's and repeats only as far as that does.
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import math
 import shutil
 import tempfile
@@ -23,17 +23,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer
 
-from jfhpo.core.trainer import CheckpointError, Evaluation, Trainer, TrainingFailed
+from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
 from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import TrlReward, load, to_trl
+from jfhpo.trainers.hf import checkpoints
+from jfhpo.trainers.hf.sampling import answered, draw
+from jfhpo.trainers.hf.stepping import Step, StepByStep
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
 from jfhpo.trainers.trl.grpovi import GRPOVI
-from jfhpo.trainers.trl.sampling import draw
-from jfhpo.trainers.trl.stepping import Step, StepByStep
 
-OURS = "jfhpo.json"
-"""In a checkpoint, beside TRL's own files: whose it is."""
 VALIDATION_K = 1
 """Samples per validation prompt."""
 
@@ -74,7 +73,8 @@ class TrlTrainer(Trainer):
         self._end()
         self.trial, self.step, self.seen, self.sampled = trial, 0, 0, 0
         if checkpoint is not None:
-            self.step, self.seen = self._check(checkpoint)
+            held = checkpoints.read(checkpoint, trial)
+            self.step, self.seen = int(held["step"]), int(held["seen"])
         path = self.models[trial.fidelity.model]
         self.tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
         if self.tokenizer.pad_token_id is None:
@@ -118,19 +118,6 @@ class TrlTrainer(Trainer):
             callbacks=[steps],
             peft_config=_lora(self.settings.lora),
         )
-
-    def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with."""
-        trial = self.trial
-        return {"config": dict(trial.config), "model": trial.fidelity.model, "seed": trial.seed}
-
-    def _check(self, checkpoint: Path) -> tuple[int, int]:
-        """The step of a checkpoint and the tokens read until then; `CheckpointError` for another trial's."""
-        held = _held(checkpoint)
-        for name, value in self._identity().items():
-            if held.get(name) != value:
-                raise CheckpointError(f"checkpoint {checkpoint} has {name}={held.get(name)}, this trial {value}")
-        return int(held["step"]), int(held["seen"])
 
     def _in_order(self) -> Dataset:
         """The training prompts of the whole horizon: permutation after permutation, dealt in steps, as the miniature
@@ -195,34 +182,15 @@ class TrlTrainer(Trainer):
         began = self._now()
         self.steps.save()
         written = Path(self.trainer.args.output_dir) / f"checkpoint-{self.step * self.settings.updates}"
-        held = self._identity() | {"step": self.step, "seen": self.seen}
-        (written / OURS).write_text(json.dumps(held))
-        shutil.move(written, path)
+        checkpoints.publish(written, path, self.trial, step=self.step, seen=self.seen)
         self._carried += Cost(seconds=self._now() - began)
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:
         began = self._now()
         rows = self.data[split]
-        tokens, right = 0, torch.zeros(len(rows))
-        for number in range(k):
-            found, drawn = self._answers(rows, 1_000_003 * seed + number)
-            right += found
-            tokens += drawn
-        best = math.nan
-        if greedy:
-            found, drawn = self._answers(rows, None)
-            best = float(found.mean())
-            tokens += drawn
-        share = right / k
-        return Evaluation(
-            split=split,
-            prompts=len(rows),
-            greedy=best,
-            mean_at_k=float(share.mean()),
-            standard_error=float(share.std() / math.sqrt(len(rows))),
-            k=k,
-            cost=Cost(self._now() - began, tokens, 2.0 * self._weights() * tokens),
-        )
+        found, tokens = answered(lambda drawn: self._answers(rows, drawn), split, k, seed, greedy)
+        cost = Cost(self._now() - began, tokens, 2.0 * self._weights() * tokens)
+        return dataclasses.replace(found, cost=cost)
 
     def _answers(self, rows: Dataset, seed: int | None) -> tuple[torch.Tensor, int]:
         """Which rows one draw answers right, and the tokens that it took; without a seed greedily."""
@@ -250,13 +218,8 @@ def merged(step: Step) -> dict[str, float]:
     """One number per metric of a step: the mean over its optimizer steps. What belongs to the sampling is logged by the
     first of them only."""
     names = dict.fromkeys(name for logs in step.logs for name in logs)
-    found = {name: _mean([_number(logs[name]) for logs in step.logs if name in logs]) for name in names}
+    found = {name: _mean([float(logs[name]) for logs in step.logs if name in logs]) for name in names}
     return found | {"num_tokens": max(int(logs.get("num_tokens", 0)) for logs in step.logs)}
-
-
-def _number(logged: float | None) -> float:
-    """TRL logs None where a metric is not finite."""
-    return math.nan if logged is None else float(logged)
 
 
 def _mean(values: list[float]) -> float:
@@ -269,11 +232,3 @@ def _lora(arguments: Mapping[str, Any] | None) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(task_type="CAUSAL_LM", **arguments)
-
-
-def _held(checkpoint: Path) -> dict[str, Any]:
-    """What `TrlTrainer.save` wrote beside TRL's own files."""
-    try:
-        return json.loads((checkpoint / OURS).read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {checkpoint} cannot be read: {error}") from error

@@ -6,6 +6,7 @@ checkpoint that the study asked for. Only one of the two threads ever runs, so n
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -86,7 +87,8 @@ class StepByStep(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         if "train_runtime" in (logs or {}):  # the summary at the very end
             return
-        self.logs.append(dict(logs or {}))
+        # TRL logs None where a metric is not finite.
+        self.logs.append({name: math.nan if value is None else value for name, value in (logs or {}).items()})
         if state.global_step % self.updates == 0:
             step = Step(state.global_step // self.updates, self.logs)
             self.logs = []

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
+
+from jfhpo.core.trainer import Evaluation
+from jfhpo.core.trial import Cost
 
 BATCH = 256
 """Prompts per call of `generate`."""
@@ -58,3 +62,22 @@ def _encoded(tokenizer: Any, prompts: Sequence[Any]) -> Any:
         list(prompts), add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True,
         tokenizer_kwargs={"padding_side": "left"},
     )  # fmt: skip
+
+
+def answered(
+    answers: Callable[[int | None], tuple[torch.Tensor, int]], split: str, k: int, seed: int, greedy: bool
+) -> tuple[Evaluation, int]:
+    """Accuracy over k draws, without its cost, and the tokens that they took.
+
+    Args:
+        answers: a seed, or None for greedy decoding -> which prompts are answered right (prompts,), tokens sampled.
+        seed: of the evaluation; draw i of a seed is the same for every k.
+    """
+    draws = [answers(1_000_003 * seed + number) for number in range(k)]
+    share = torch.stack([right for right, _ in draws]).mean(0)
+    tokens, best = sum(drawn for _, drawn in draws), math.nan
+    if greedy:
+        right, drawn = answers(None)
+        best, tokens = float(right.mean()), tokens + drawn
+    error = float(share.std() / math.sqrt(len(share)))
+    return Evaluation(split, len(share), best, float(share.mean()), error, k, Cost()), tokens

@@ -1,0 +1,1 @@
+"""What the trainers on Hugging Face's `Trainer` share: stepping it, its checkpoints, sampling from its model."""
