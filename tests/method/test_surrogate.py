@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from jfhpo.core.problem import ModelSize
 from jfhpo.method import surrogate as module
 from jfhpo.method.features import Features
 from jfhpo.method.kernels import KERNELS
