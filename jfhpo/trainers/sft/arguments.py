@@ -6,12 +6,11 @@ cosine to zero over the problem's `max_steps`, at most 512 tokens, the loss on t
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.errors import UsageError
 from jfhpo.core.trial import Config
 
 RANK = "lora_rank"
@@ -76,17 +75,6 @@ class SftSettings:
         for name in self.lora or {}:
             if name in (*ADAPTER.values(), "target_modules"):
                 raise UsageError(f"problem.trainer_settings.lora.{name} has a setting of its own; leave it out here")
-
-
-def settings_of(given: Mapping[str, Any]) -> SftSettings:
-    """``problem.trainer_settings``, checked."""
-    known = [f.name for f in dataclasses.fields(SftSettings)]
-    for name in given:
-        if name not in known:
-            raise unknown("problem.trainer_settings", name, known)
-    settings = SftSettings(**given)
-    settings.check()
-    return settings
 
 
 def check_ranks(ranks: Mapping[str, Any], width: int, model: str) -> None:

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,14 +19,14 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
-from transformers.utils import logging
+from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
 
 from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
 from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks.instructions import material
 from jfhpo.trainers.hf import checkpoints
+from jfhpo.trainers.hf.run import Run, tokenizer_of
 from jfhpo.trainers.hf.sampling import answered, draw
 from jfhpo.trainers.hf.stepping import StepByStep
 from jfhpo.trainers.sft.arguments import RANK, SftSettings, lora_arguments, sft_arguments
@@ -51,42 +48,29 @@ class SftTrainer(Trainer):
         settings: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
     ):
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
         self.models, self.max_steps, self.settings = dict(models), max_steps, SftSettings(**settings or {})
         self.material = material.load(task, data or {})
         self.longest = self.settings.max_answer_length or self.material.longest
-        self.on_gpu = torch.cuda.is_available()
-        self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-sft-"))
-        self.steps: StepByStep | None = None
+        self.run = Run("jfhpo-sft-")
         self.encoded: dict[str, tuple[Dataset, Dataset]] = {}
         """Model -> its training and validation pairs in its own tokens."""
         self._carried = Cost()
 
-    def _now(self) -> float:
-        """CPU seconds of this process, or where a GPU does the work, seconds."""
-        return time.perf_counter() if self.on_gpu else time.process_time()
-
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
-        began = self._now()
-        self._end()
+        began = self.run.now()
+        self.run.leave()
         self.trial, self.step = trial, 0
         if checkpoint is not None:
             self.step = int(checkpoints.read(checkpoint, trial)["step"])
         path = self.models[trial.fidelity.model]
-        self.tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.tokenizer = tokenizer_of(path)
         self.train, self.validation = self._pairs(trial.fidelity.model)
         self.order = self._order()
         steps = StepByStep(updates=1)
-        self.trainer = self._make(path, steps)
-        self.trainer.remove_callback(PrinterCallback)
-        self.sizes = self._sizes()
-        self.steps = steps
-        resume = str(checkpoint) if checkpoint else None
-        self.steps.run(lambda: self.trainer.train(resume_from_checkpoint=resume))
-        self._carried += Cost(seconds=self._now() - began)
+        trainer = self._make(path, steps)
+        self.sizes = self._sizes(trainer.model)
+        self.run.begin(trainer, steps, checkpoint)
+        self._carried += Cost(seconds=self.run.now() - began)
         return self._steps()
 
     def _pairs(self, model: str) -> tuple[Dataset, Dataset]:
@@ -106,23 +90,14 @@ class SftTrainer(Trainer):
 
     def _make(self, path: str, steps: StepByStep) -> SFTTrainer:
         trial = self.trial
-        in_bf16 = self.on_gpu and torch.cuda.is_bf16_supported()
         args = SFTConfig(
-            output_dir=str(self.folder / f"trial-{trial.id}"),
+            **self.run.arguments(trial),
             **sft_arguments(trial.config, self.settings, self.max_steps),
             dataset_kwargs={"skip_prepare_dataset": True},
             train_sampling_strategy="sequential",
-            logging_steps=1,
             logging_nan_inf_filter=False,
-            save_strategy="no",
-            save_only_model=False,
-            seed=trial.seed % 2**32,  # numpy's limit
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=not self.on_gpu,
-            bf16=in_bf16,
         )
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16 if in_bf16 else torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16 if self.run.in_bf16 else torch.float32)
         return SFTTrainer(
             model,
             args=args,
@@ -132,10 +107,10 @@ class SftTrainer(Trainer):
             peft_config=LoraConfig(**lora_arguments(trial.config, self.settings)),
         )
 
-    def _sizes(self) -> tuple[int, int]:
+    def _sizes(self, model: Any) -> tuple[int, int]:
         """Parameters of the base's matrix products, and of the adapter; `TrainingFailed` for a rank that a layer of
         this model is too narrow for."""
-        model, rank = self.trainer.model, self.trial.config.get(RANK, 0)
+        rank = self.trial.config.get(RANK, 0)
         for name, layer in model.named_modules():
             if hasattr(layer, "lora_A") and rank > (limit := min(layer.in_features, layer.out_features)):
                 raise TrainingFailed(f"{RANK}={rank} is above {limit}, the width of layer {name}")
@@ -146,13 +121,8 @@ class SftTrainer(Trainer):
     def _steps(self) -> Iterator[StepRecord]:
         trial = self.trial
         while self.step < trial.fidelity.steps:
-            began = self._now()
-            try:
-                step = self.steps.next()
-            except torch.cuda.OutOfMemoryError as error:
-                raise TrainingFailed(f"out of GPU memory at step {self.step + 1}") from error
-            if step is None:
-                raise TrainingFailed(f"TRL ended its training after step {self.step}")
+            began = self.run.now()
+            step = self.run.next(self.step)
             self.step, logs = step.number, step.logs[-1]
             rows = self.train[self.order[self.step - 1]]
             read = sum(map(len, rows["input_ids"]))
@@ -160,13 +130,13 @@ class SftTrainer(Trainer):
             cost = Cost(0.0, learned, self._flops(read))
             for name in ("loss", "grad_norm"):
                 if not math.isfinite(logs[name]):
-                    self._carried += dataclasses.replace(cost, seconds=self._now() - began)
+                    self._carried += dataclasses.replace(cost, seconds=self.run.now() - began)
                     raise TrainingFailed(f"{name} is {logs[name]} at step {self.step}")
             score = None
             if self.step == trial.fidelity.steps or self.step in trial.validate_at:
                 validation = self.evaluate("validation", 1)
                 score, cost = validation.mean_at_k, cost + dataclasses.replace(validation.cost, seconds=0.0)
-            cost = dataclasses.replace(cost, seconds=self._now() - began)
+            cost = dataclasses.replace(cost, seconds=self.run.now() - began)
             yield StepRecord(
                 step=self.step,
                 reward_mean=math.exp(-logs["loss"]),
@@ -197,48 +167,33 @@ class SftTrainer(Trainer):
         return (4.0 * base + 6.0 * adapter) * read
 
     def save(self, path: Path) -> None:
-        began = self._now()
-        self.steps.save()
-        written = Path(self.trainer.args.output_dir) / f"checkpoint-{self.step}"
-        checkpoints.publish(written, path, self.trial, step=self.step)
-        self._carried += Cost(seconds=self._now() - began)
+        began = self.run.now()
+        self.run.save(path, self.trial, self.step)
+        self._carried += Cost(seconds=self.run.now() - began)
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:
         """On ``validation`` the objective, exp(−loss), the same for every k and seed; on ``test`` the downstream
         questions, k sampled answers to each."""
-        began = self._now()
+        began = self.run.now()
         base, adapter = self.sizes
         if split == "validation":
             micro = self.settings.micro_batch or self.settings.batch
-            loss, _, read = response_loss(self._model(), self.validation, micro)
-            cost = Cost(self._now() - began, 0, 2.0 * (base + adapter) * read)
+            loss, _, read = response_loss(self.run.model, self.validation, micro)
+            cost = Cost(self.run.now() - began, 0, 2.0 * (base + adapter) * read)
             return Evaluation(split, len(self.validation), math.nan, math.exp(-loss), math.nan, k, cost)
         asked = self.material.questions[split]
         found, tokens = answered(lambda drawn: self._answers(asked, drawn), split, k, seed, greedy)
-        cost = Cost(self._now() - began, tokens, 2.0 * (base + adapter) * tokens)
+        cost = Cost(self.run.now() - began, tokens, 2.0 * (base + adapter) * tokens)
         return dataclasses.replace(found, cost=cost)
-
-    def _model(self) -> Any:
-        return self.trainer.accelerator.unwrap_model(self.trainer.model)
 
     def _answers(self, asked: material.Questions, seed: int | None) -> tuple[torch.Tensor, int]:
         """Which questions one draw answers right, and the tokens that it took; without a seed greedily."""
         opening = self.tokenizer.bos_token or ""  # as in training
         prompts = [opening + prompt for prompt in asked.prompts]
-        texts, tokens = draw(self._model(), self.tokenizer, prompts, self.longest, seed)
+        texts, tokens = draw(self.run.model, self.tokenizer, prompts, self.longest, seed)
         right = [float(self.material.right(text, answer)) for text, answer in zip(texts, asked.answers, strict=True)]
         return torch.tensor(right), tokens
 
     def overhead(self) -> Cost:
         carried, self._carried = self._carried, Cost()
         return carried
-
-    def _end(self) -> None:
-        """Leave the trial before, and what it wrote."""
-        if self.steps is not None:
-            self.steps.end()
-            self.steps = None
-            shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
-            del self.trainer
-            if self.on_gpu:
-                torch.cuda.empty_cache()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
 from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.hf import problem as hf
 from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.mini import engine as mini
 from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, grpo_arguments
@@ -26,10 +26,6 @@ def family(problem: Settings) -> tuple[ModelSize, ...]:
     return mini.family(problem)
 
 
-def bases(problem: Settings) -> list[Any]:
-    return [] if problem["models"] else mini.bases(problem)
-
-
 def arguments(problem: Settings) -> dict[str, Any]:
     """Everything that can be wrong in the settings is refused here, before a model is loaded."""
     from jfhpo.tasks.datasets import names
@@ -37,45 +33,13 @@ def arguments(problem: Settings) -> dict[str, Any]:
     optional("trl", "trl", "problem.trainer=trl")
     if problem["task"] not in names():
         raise unknown("problem.task", problem["task"], names())
-    settings = trl_settings(problem["trainer_settings"])
+    settings = hf.read_settings(TrlSettings, problem["trainer_settings"])
     if problem["task"] not in TASKS and settings.max_completion_length is None:
         raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
-    check_names(problem["space"])
+    hf.check_names(problem["space"], tuple(FIELDS), "GRPOConfig")
     mini.check_advantage(problem["space"])
     check_batches(problem["space"].get("rollout_n", {}), settings, problem["max_steps"])
-    if problem["models"]:
-        models = {name: str(model["path"]) for name, model in problem["models"].items()}
-    else:
-        models = {spec.size: str(spec.folder) for spec in mini.bases(problem)}
-    return {
-        "task": problem["task"],
-        "models": models,
-        "max_steps": problem["max_steps"],
-        "settings": dict(problem["trainer_settings"]),
-        "data": dict(problem["data"]),
-    }
-
-
-def trl_settings(given: Mapping[str, Any]) -> TrlSettings:
-    known = [f.name for f in dataclasses.fields(TrlSettings)]
-    for name in given:
-        if name not in known:
-            raise unknown("problem.trainer_settings", name, known)
-    settings = TrlSettings(**given)
-    settings.check()
-    return settings
-
-
-def check_names(space: Mapping[str, Any]) -> None:
-    """Every hyperparameter must be one that TRL reads: a key that nobody reads would be searched in vain."""
-    unread = [name for name in space if name not in FIELDS]
-    if unread:
-        from trl import GRPOConfig
-
-        known = [f.name for f in dataclasses.fields(GRPOConfig)]
-        for name in unread:
-            if name not in known:
-                raise unknown("hyperparameter of GRPOConfig", name, [*FIELDS, *known])
+    return hf.trainer_arguments(problem)
 
 
 def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps: int) -> None:
@@ -86,10 +50,9 @@ def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps:
 
 
 def version(arguments: Mapping[str, Any]) -> str:
-    named = {size: Path(path).name for size, path in arguments["models"].items()}
     here = Path(__file__).parent
     sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
-    return version_of(dict(arguments) | {"models": named}, sources, ("torch", "transformers", "trl"))
+    return version_of(arguments, sources, ("torch", "transformers", "trl"))
 
 
-ENGINE = Engine("trl", "jfhpo.trainers.trl.trainer:TrlTrainer", family, arguments, version, bases)
+ENGINE = Engine("trl", "jfhpo.trainers.trl.trainer:TrlTrainer", family, arguments, version, hf.bases)

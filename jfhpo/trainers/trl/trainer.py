@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,8 +16,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
-from transformers.utils import logging
+from transformers import AutoModelForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
 from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
@@ -28,6 +24,7 @@ from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import TrlReward, load, to_trl
 from jfhpo.trainers.hf import checkpoints
+from jfhpo.trainers.hf.run import Run, tokenizer_of
 from jfhpo.trainers.hf.sampling import answered, draw
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
@@ -53,56 +50,31 @@ class TrlTrainer(Trainer):
         settings: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
     ):
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
         self.models, self.max_steps, self.settings = dict(models), max_steps, TrlSettings(**settings or {})
         self.data = to_trl(load(task, **data or {}))
         self.right = TrlReward(task, self.settings.extraction)
         self.longest = self.settings.max_completion_length or TASKS[task].completion_length
-        self.on_gpu = torch.cuda.is_available()
-        self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-trl-"))
-        self.steps: StepByStep | None = None
+        self.run = Run("jfhpo-trl-")
         self._carried = Cost()
 
-    def _now(self) -> float:
-        """CPU seconds of this process, or where a GPU does the work, seconds."""
-        return time.perf_counter() if self.on_gpu else time.process_time()
-
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
-        began = self._now()
-        self._end()
+        began = self.run.now()
+        self.run.leave()
         self.trial, self.step, self.seen, self.sampled = trial, 0, 0, 0
         if checkpoint is not None:
             held = checkpoints.read(checkpoint, trial)
             self.step, self.seen = int(held["step"]), int(held["seen"])
         path = self.models[trial.fidelity.model]
-        self.tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.tokenizer = tokenizer_of(path)
         steps = StepByStep(self.settings.updates)
-        self.trainer = self._make(path, steps)
-        self.trainer.remove_callback(PrinterCallback)
-        self.steps = steps
-        resume = str(checkpoint) if checkpoint else None
-        self.steps.run(lambda: self.trainer.train(resume_from_checkpoint=resume))
-        self._carried += Cost(seconds=self._now() - began)
+        self.run.begin(self._make(path, steps), steps, checkpoint)
+        self._carried += Cost(seconds=self.run.now() - began)
         return self._steps()
 
     def _make(self, path: str, steps: StepByStep) -> GRPOTrainer:
         trial, wanted = self.trial, grpo_arguments(self.trial.config, self.settings, self.max_steps)
         args = GRPOConfig(
-            output_dir=str(self.folder / f"trial-{trial.id}"),
-            **wanted,
-            max_completion_length=self.longest,
-            shuffle_dataset=False,
-            logging_steps=1,
-            save_strategy="no",
-            save_only_model=False,
-            seed=trial.seed % 2**32,  # numpy's limit
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=not self.on_gpu,
-            bf16=self.on_gpu and torch.cuda.is_bf16_supported(),
+            **self.run.arguments(trial), **wanted, max_completion_length=self.longest, shuffle_dataset=False
         )
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
         make: Callable[..., GRPOTrainer] = GRPOTrainer
@@ -135,13 +107,8 @@ class TrlTrainer(Trainer):
     def _steps(self) -> Iterator[StepRecord]:
         trial = self.trial
         while self.step < trial.fidelity.steps:
-            began, sampled = self._now(), self.sampled
-            try:
-                step = self.steps.next()
-            except torch.cuda.OutOfMemoryError as error:
-                raise TrainingFailed(f"out of GPU memory at step {self.step + 1}") from error
-            if step is None:
-                raise TrainingFailed(f"TRL ended its training after step {self.step}")
+            began, sampled = self.run.now(), self.sampled
+            step = self.run.next(self.step)
             self.step = step.number
             validated, accuracy = Cost(), None
             metrics = merged(step)
@@ -149,7 +116,7 @@ class TrlTrainer(Trainer):
             self.seen = metrics["num_tokens"]
             for name in ("loss", "grad_norm"):
                 if not math.isfinite(metrics[name]):
-                    self._carried += Cost(self._now() - began, tokens, self._flops(read))
+                    self._carried += Cost(self.run.now() - began, tokens, self._flops(read))
                     raise TrainingFailed(f"{name} is {metrics[name]} at step {self.step}")
             if self.step == trial.fidelity.steps or self.step in trial.validate_at:
                 validation = self.evaluate("validation", VALIDATION_K, greedy=False)
@@ -164,7 +131,7 @@ class TrlTrainer(Trainer):
                 completion_length=metrics["completions/mean_length"],
                 learning_rate=metrics["learning_rate"],
                 loss=metrics["loss"],
-                cost=Cost(self._now() - began, tokens + validated.tokens, self._flops(read) + validated.flops),
+                cost=Cost(self.run.now() - began, tokens + validated.tokens, self._flops(read) + validated.flops),
                 val_accuracy=accuracy,
             )
 
@@ -175,43 +142,30 @@ class TrlTrainer(Trainer):
 
     def _weights(self) -> int:
         """Parameters of all matrix products."""
-        model = self.trainer.model
+        model = self.run.trainer.model
         return sum(p.numel() for p in model.parameters()) - model.get_input_embeddings().weight.numel()
 
     def save(self, path: Path) -> None:
-        began = self._now()
-        self.steps.save()
-        written = Path(self.trainer.args.output_dir) / f"checkpoint-{self.step * self.settings.updates}"
-        checkpoints.publish(written, path, self.trial, step=self.step, seen=self.seen)
-        self._carried += Cost(seconds=self._now() - began)
+        began = self.run.now()
+        self.run.save(path, self.trial, self.step, seen=self.seen)
+        self._carried += Cost(seconds=self.run.now() - began)
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:
-        began = self._now()
+        began = self.run.now()
         rows = self.data[split]
         found, tokens = answered(lambda drawn: self._answers(rows, drawn), split, k, seed, greedy)
-        cost = Cost(self._now() - began, tokens, 2.0 * self._weights() * tokens)
+        cost = Cost(self.run.now() - began, tokens, 2.0 * self._weights() * tokens)
         return dataclasses.replace(found, cost=cost)
 
     def _answers(self, rows: Dataset, seed: int | None) -> tuple[torch.Tensor, int]:
         """Which rows one draw answers right, and the tokens that it took; without a seed greedily."""
-        model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        texts, tokens = draw(model, self.tokenizer, rows["prompt"], self.longest, seed)
+        texts, tokens = draw(self.run.model, self.tokenizer, rows["prompt"], self.longest, seed)
         columns = {name: rows[name] for name in rows.column_names if name != "prompt"}
         return torch.tensor(self.right(completions=texts, **columns)), tokens
 
     def overhead(self) -> Cost:
         carried, self._carried = self._carried, Cost()
         return carried
-
-    def _end(self) -> None:
-        """Leave the trial before, and what it wrote."""
-        if self.steps is not None:
-            self.steps.end()
-            self.steps = None
-            shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
-            del self.trainer
-            if self.on_gpu:
-                torch.cuda.empty_cache()
 
 
 def merged(step: Step) -> dict[str, float]:

@@ -53,7 +53,7 @@ def told(records) -> list[dict]:
 
 
 def adapter(trainer) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in trainer.trainer.model.parameters() if p.requires_grad]
+    return [p.detach().clone() for p in trainer.run.trainer.model.parameters() if p.requires_grad]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_score_is_the_inverse_perplexity_of_the_response_tokens(base, whole)
     """Against a plain loop over pairs: log-probabilities of each response and its end, given the prompt."""
     trainer = make(base)
     records = told(trainer.start(trial()))
-    model, tokenizer = trainer.trainer.model.eval(), AutoTokenizer.from_pretrained(base)
+    model, tokenizer = trainer.run.trainer.model.eval(), AutoTokenizer.from_pretrained(base)
     total, count = 0.0, 0
     with torch.no_grad():
         for prompt, response in trainer.material.validation:
@@ -171,7 +171,7 @@ def test_a_rank_that_a_layer_is_too_narrow_for_fails_the_trial(base):
 def test_only_the_adapter_is_trained_and_its_size_is_counted(base):
     trainer = make(base, target_modules="all-linear")
     next(trainer.start(trial(steps=1)))
-    assert all("lora" in name for name, p in trainer.trainer.model.named_parameters() if p.requires_grad)
+    assert all("lora" in name for name, p in trainer.run.trainer.model.named_parameters() if p.requires_grad)
     width, ff, layers, rank = 32, 80, 2, CONFIG["lora_rank"]
     assert trainer.sizes[1] == layers * rank * (4 * 2 * width + 3 * (width + ff))
 

@@ -38,7 +38,7 @@ def told(records) -> list[dict]:
 
 
 def weights(trainer) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in trainer.trainer.model.parameters()]
+    return [p.detach().clone() for p in trainer.run.trainer.model.parameters()]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_lora_trains_adapters_only(guessing_base):
     trainer = make(guessing_base, lora={"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]})
     records = told(trainer.start(trial(steps=2)))
     assert len(records) == 2 and records[-1]["kl"] > 0
-    trained = {name.split(".")[-3] for name, p in trainer.trainer.model.named_parameters() if p.requires_grad}
+    trained = {name.split(".")[-3] for name, p in trainer.run.trainer.model.named_parameters() if p.requires_grad}
     assert trained == {"lora_A", "lora_B"} or all("lora" in n for n in trained)
 
 
@@ -127,7 +127,7 @@ def test_grpovi_as_a_hyperparameter_trains_on_adjusted_rewards(guessing_base, wh
     """With the exact reward it is the run without it; with partial credit it is another one."""
     trainer = make(guessing_base)
     same = told(trainer.start(trial(advantage="grpovi")))
-    assert type(trainer.trainer).__name__ == "GRPOVITrainer"
+    assert type(trainer.run.trainer).__name__ == "GRPOVITrainer"
     assert [r["reward_mean"] for r in same] == [r["reward_mean"] for r in whole[0]]
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(weights(trainer), whole[1], strict=True))
 
