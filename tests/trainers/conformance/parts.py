@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -158,7 +157,8 @@ def keeps_no_files(name: str, record_property: Callable[[str, object], None]) ->
     return simulated
 
 
-def children() -> set[int]:
-    """Processes that this one has started and that are there."""
-    tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
-    return {int(pid) for file in tasks for pid in file.read_text().split()}
+def children(parent: int) -> set[int]:
+    """Processes that this one, or one that it has started, has started and that are there."""
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    own = {int(pid) for file in tasks for pid in file.read_text().split()}
+    return own.union(*map(children, own))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -21,13 +27,51 @@ from tests.trainers.conformance.parts import check, children, make, spec, trial
 TIMEOUT = 120.0
 
 
-@pytest.fixture
-def worker(name, temporary) -> Iterator:
-    """As a study has them: a process, or the study's own for a simulated engine."""
-    of = spec(name)
-    hosted = (SimulatedExecutor(of) if of.simulated else LocalExecutor(of, TIMEOUT)).worker()
-    yield hosted
-    hosted.close()
+@dataclass
+class Hosted:
+    """A worker as a study has it: a process, or the study's own for a simulated engine."""
+
+    worker: Any
+    temporary: Path
+    """The folder for temporary files of the study, and so of its workers."""
+
+    @property
+    def process(self) -> Popen | None:
+        return getattr(self.worker, "process", None)
+
+    def assert_leaves_nothing(self) -> None:
+        """Once it is closed, of its processes and of what they wrote to the temporary folder."""
+        if self.process is not None:
+            mine, scratch = {self.process.pid, *children(self.process.pid)}, self.worker.scratch.path
+            assert scratch.is_dir()
+            self.worker.close()
+            assert [pid for pid in mine if Path(f"/proc/{pid}").exists()] == []
+            assert not scratch.exists()
+        assert os.listdir(self.temporary) == []
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory) -> Iterator[Callable[[str], Hosted]]:
+    """Starts a worker for an engine."""
+    started = []
+
+    def start(name: str) -> Hosted:
+        of, folder = spec(name), tmp_path_factory.mktemp(f"{name}-temporary")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(folder))
+            worker = (SimulatedExecutor(of) if of.simulated else LocalExecutor(of, TIMEOUT)).worker()
+        started.append(Hosted(worker, folder))
+        return started[-1]
+
+    yield start
+    for hosted in started:
+        hosted.worker.close()
+
+
+@pytest.fixture(scope="module")
+def shared(host) -> Callable[[str], Hosted]:
+    """The worker that the tests of an engine share: its libraries take seconds to import."""
+    return functools.cache(host)
 
 
 HOST = SimpleNamespace(
@@ -58,7 +102,8 @@ def run(worker, of: Trial) -> TrialResult:
 
 
 @check("fails with a reason")
-def test_what_cannot_run_fails_with_its_reason_and_the_worker_goes_on(name, worker):
+def test_what_cannot_run_fails_with_its_reason_and_the_worker_goes_on(name, shared):
+    worker = shared(name).worker
     diverged = run(worker, trial(name, **case(name).breaks))
     assert (diverged.status, diverged.score) == (Status.FAILED, None)
     assert diverged.reason.strip()
@@ -87,10 +132,10 @@ def test_a_trial_that_nobody_goes_on_with_leaves_no_thread_process_or_file(name,
 
 
 def holds() -> tuple[list[str], set[int], list[str]]:
-    """Threads, child processes and open files of this process."""
+    """Threads, processes that were started and open files of this process."""
     gc.collect()
     threads = sorted(thread.name for thread in threading.enumerate())
-    return threads, children(), sorted(opened())
+    return threads, children(os.getpid()), sorted(opened())
 
 
 def opened() -> Iterator[str]:
@@ -102,20 +147,33 @@ def opened() -> Iterator[str]:
 
 
 @check("leaves nothing")
-@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
-def test_a_worker_that_is_ended_in_a_trial_leaves_nothing(name, temporary, worker, tmp_path, how):
-    """By SIGTERM a study ends its workers; SIGKILL comes from elsewhere."""
-    process = getattr(worker, "process", None)
-    already = children() - {process.pid if process else 0}
-    worker.call("start", trial(name, 2), None)
+def test_a_worker_that_is_ended_in_a_trial_leaves_nothing(name, shared, tmp_path):
+    """By SIGTERM, as a study ends its workers."""
+    hosted = shared(name)
+    begin(hosted.worker, trial(name, 2), tmp_path)
+    hosted.assert_leaves_nothing()
+
+
+@check("leaves nothing")
+def test_a_worker_that_is_killed_in_a_trial_costs_the_trial_and_leaves_nothing(name, host, tmp_path):
+    """By SIGKILL, from elsewhere; there is another worker at once, and then that is ended, too."""
+    hosted = host(name)
+    if hosted.process is None:
+        return
+    begin(hosted.worker, trial(name, 2), tmp_path)
+    first = hosted.process
+    first.kill()
+    with pytest.raises(TrialFailed, match="signal 9"):
+        hosted.worker.call("next")
+    assert hosted.process is not first and os.listdir(hosted.temporary) == []
+    hosted.assert_leaves_nothing()
+
+
+def begin(worker, of: Trial, folder: Path) -> None:
+    """The first step of a trial, saved."""
+    worker.call("start", of, None)
     worker.call("next")
-    worker.call("save", tmp_path / "saved")
-    if how == "SIGKILL" and process:
-        process.kill()
-        process.wait()
-    worker.close()
-    assert children() == already
-    assert os.listdir(temporary) == []
+    worker.call("save", folder / "saved")
 
 
 @check("leaves nothing")
