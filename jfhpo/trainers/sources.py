@@ -15,20 +15,21 @@ from pathlib import Path
 import jfhpo
 
 ROOT = Path(jfhpo.__file__).parent
-ROOMS = ("trainers", "tasks")
-"""The rest of the project is nouns and protocols, or does not run where trials do."""
+NOUNS = "core"
+"""The package that is left out: what it holds are names for what is asked and told."""
 
 
 def sources(module: str) -> list[Path]:
-    """Files of a module and of those of trainers and tasks that it imports, directly or not, at its top or inside a
-    function, or that it names to start them as a process; sorted."""
+    """Files of a module and of those of the project that it imports, directly or not, at its top or inside a function,
+    or that it names to start them as a process; sorted. Those of `NOUNS` are not among them."""
     found: set[Path] = set()
     waiting = [module]
     while waiting:
-        path = _file(waiting.pop())
-        if path is not None and path not in found:
-            found.add(path)
-            waiting += _named(path)
+        for name in _with_packages(waiting.pop()):
+            path = _file(name)
+            if path is not None and path not in found:
+                found.add(path)
+                waiting += _named(path)
     return sorted(found)
 
 
@@ -47,9 +48,9 @@ def _digest(module: str, root: Path) -> str:
 
 
 def _file(module: str) -> Path | None:
-    """The file of a module of `ROOMS`; None for any other name."""
+    """The file of a module of the project; None for any other name."""
     top, *rest = module.split(".")
-    if top != jfhpo.__name__ or not rest or rest[0] not in ROOMS:
+    if top != jfhpo.__name__ or not rest or rest[0] == NOUNS or not all(map(str.isidentifier, rest)):
         return None
     path = ROOT.joinpath(*rest)
     for file in (path / "__init__.py", path.with_suffix(".py")):
@@ -59,15 +60,17 @@ def _file(module: str) -> Path | None:
 
 
 def _named(path: Path) -> Iterator[str]:
-    """Names in a source that may be modules, and the packages that these lie in."""
+    """Names in a source that may be modules."""
     for node in ast.walk(ast.parse(path.read_bytes())):
-        names: list[str] = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names = [node.value.removeprefix("pkg://").partition(":")[0]]  # verl's form, and ``module:Class``
-        for name in names:
-            parts = name.split(".")
-            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+            yield node.value.removeprefix("pkg://").partition(":")[0]  # verl's form, and ``module:Class``
+
+
+def _with_packages(module: str) -> Iterator[str]:
+    """The name and those of the packages that it lies in."""
+    parts = module.split(".")
+    return (".".join(parts[:end]) for end in range(1, len(parts) + 1))

@@ -8,6 +8,7 @@ nothing anywhere else.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ def seal(path: Path, trial: Trial, **held: Any) -> None:
     """Make a checkpoint of the folder `path`, which the library has written to, with `held` to be read back."""
     sizes = {str(file.relative_to(path)): file.stat().st_size for file in path.rglob("*") if file.is_file()}
     (path / OURS).write_text(json.dumps(identity(trial) | {"sizes": sizes} | held))
+
+
+def publish(written: Path, path: Path, trial: Trial, **held: Any) -> None:
+    """The same for an engine that writes elsewhere: `written` is sealed there, and then moved to `path`."""
+    seal(written, trial, **held)
+    shutil.move(written, path)
 
 
 def read(path: Path, trial: Trial) -> Mapping[str, Any]:

@@ -24,7 +24,8 @@ from tests.trainers.conformance.parts import KNOWN, RUNG, Seen, looked_at, make,
 KEY = CheckpointKey("conformance", "config", "model", 0, "task", "version")
 KILLS = 4
 """Places in a `save` at which a process is killed, spread over it from its first to its last."""
-ROOMS, OWN = ("jfhpo.trainers", "jfhpo.tasks"), "jfhpo.trainers.engine"
+OWN = ("jfhpo.core", "jfhpo.study", "jfhpo.trainers.engine")
+"""What this script has imported itself, or is nouns."""
 WRITING = os.O_WRONLY | os.O_RDWR
 TOUCHING = ("os.mkdir", "os.rename", "os.remove", "shutil.move")
 """What python reports besides the opening of files (`sys.addaudithook`)."""
@@ -48,8 +49,8 @@ def rung(name: str, folder: Path) -> Path:
 
 
 def imported() -> set[Path]:
-    """Sources of the project's trainers and tasks that this process has imported, but for what it has itself."""
-    modules = [module for name, module in sys.modules.items() if name.startswith(ROOMS) and name != OWN]
+    """The project's sources that this process has imported for the trainer."""
+    modules = [m for name, m in sys.modules.items() if name.startswith("jfhpo.") and not name.startswith(OWN)]
     return {Path(module.__file__).resolve() for module in modules}
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from jfhpo.core.errors import UsageError
 from jfhpo.core.trial import Cost, Status, Trial, TrialResult
 from jfhpo.study.executors.local import LocalExecutor
 from jfhpo.study.executors.simulated import SimulatedExecutor
@@ -96,6 +97,8 @@ def run(worker, of: Trial) -> TrialResult:
             request = program.send(worker.call(verb, *arguments))
         except StopIteration as end:
             return end.value
+        except UsageError as refused:  # the study's own process, which ends with this line: nothing is scored
+            return course.result(Status.FAILED, str(refused), None)
         except TrialFailed as failure:
             course.cost += failure.overhead
             return course.result(Status.FAILED, str(failure), None)
