@@ -91,7 +91,7 @@ def processes(
             "TMPDIR": str(home / "temporary"),
         }  # fmt: skip
         command = [sys.executable, "-m", "tests.trainers.conformance.elsewhere", name, str(home)]
-        subprocess.run(command, env=environment, cwd=root, check=True, timeout=600)
+        subprocess.run(command, env=environment, cwd=root, check=True, timeout=1800)
         return pickle.loads((home / "found.pickle").read_bytes()) | {"home": home}
 
     return run

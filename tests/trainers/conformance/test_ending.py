@@ -25,7 +25,7 @@ from jfhpo.study.trial_run import TrialRun
 from tests.trainers.conformance.case import case
 from tests.trainers.conformance.parts import check, children, make, spec, trial
 
-TIMEOUT = 120.0
+TIMEOUT = 600.0
 
 
 @dataclass
