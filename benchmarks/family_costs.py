@@ -2,8 +2,8 @@
 
     python benchmarks/family_costs.py [rounds=16] [rollout_n=8] [minibatches=4] [json=path]
 
-A step is 16 prompts × 8 rollouts in four updates, as in the problems, on one thread. Each size starts from the task's own
-skilled base (made where the cache does not have it) and trains for 25 steps before it is timed: the base mostly answers
+A step is 16 prompts × 8 rollouts in four updates, as in the problems, on one thread. Each size starts from its own
+skilled base (made where the cache does not have it) and trains for 25 steps before it is timed: a base mostly answers
 at once, and a policy that has learned to work step by step writes completions twice as long, on which a large model
 costs more beside a small one. What is left of such differences is no matter of size: the seconds are those of 1,000
 completion tokens. The sizes take turns, step by step, in one process, since this kind of machine is never quiet: a
