@@ -45,7 +45,8 @@ class MiniSize:
     ff: int
     pretrain: PretrainSettings
     relative_cost: float
-    """CPU time of a GRPO step (16 prompts, n = 8) relative to xs: ``benchmarks/mini_speed.py``."""
+    """CPU time of a completion token in a GRPO step (16 prompts, n = 8, four updates) of a policy that has begun to
+    learn, relative to xs: ``benchmarks/family_costs.py``."""
 
     def shape(self, vocabulary: int) -> ModelShape:
         return ModelShape(self.width, self.layers, self.heads, self.ff, vocabulary)
@@ -53,10 +54,10 @@ class MiniSize:
 
 FAMILY: dict[str, MiniSize] = {
     "xs": MiniSize(32, 2, 2, 80, PretrainSettings(lr=1e-2), 1.0),
-    "p": MiniSize(48, 2, 4, 128, PretrainSettings(lr=8e-3), 1.7),
-    "s": MiniSize(64, 2, 4, 176, PretrainSettings(lr=6e-3), 1.9),
+    "p": MiniSize(48, 2, 4, 128, PretrainSettings(lr=8e-3), 1.4),
+    "s": MiniSize(64, 2, 4, 176, PretrainSettings(lr=6e-3), 1.7),
     "m3": MiniSize(96, 3, 4, 256, PretrainSettings(lr=4e-3), 4.1),
-    "l": MiniSize(128, 4, 4, 336, PretrainSettings(lr=3e-3), 6.7),
+    "l": MiniSize(128, 4, 4, 336, PretrainSettings(lr=3e-3), 7.6),
 }
 
 
