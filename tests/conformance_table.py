@@ -22,7 +22,7 @@ def cells(reports: Iterable[pytest.TestReport], of: str) -> Cells:
     """Those of one table. One broken promise breaks the cell; it counts as refused where every test of it was."""
     found: Cells = {}
     for report in reports:
-        told = dict(report.user_properties)
+        told = dict(getattr(report, "user_properties", ()))  # a file that cannot be read has none
         if "check" not in told or told["of"] != of or report.skipped or (report.passed and report.when != "call"):
             continue
         key = tuple(told["check"])

@@ -28,7 +28,14 @@ def test_a_cell_is_refused_where_every_test_of_it_was():
 
 def test_other_tests_skipped_ones_and_what_surrounds_a_test_are_no_promise_kept():
     other = SimpleNamespace(user_properties=[], when="call", passed=True, failed=False, skipped=False)
-    assert cells([other, report("tpe", "seed", "skipped"), report("tpe", "seed", when="teardown")], "methods") == {}
+    unreadable_file = SimpleNamespace(passed=False, failed=True, skipped=False, when="collect")
+    assert (
+        cells(
+            [unreadable_file, other, report("tpe", "seed", "skipped"), report("tpe", "seed", when="teardown")],
+            "methods",
+        )
+        == {}
+    )
 
 
 def test_rows_are_methods_and_each_column_begins_above_its_signs():
