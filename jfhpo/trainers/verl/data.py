@@ -27,12 +27,6 @@ def in_order(prompts: Prompts, steps: int, each: int, seed: int, folder: Path) -
     return to_verl(dataclasses.replace(prompts, splits={"train": dealt}), folder)["train"]
 
 
-def check_batch(prompts: Prompts, each: int) -> None:
-    """A `UsageError` where a step wants more prompts than there are."""
-    if each > (rows := len(prompts.splits["train"])):
-        raise UsageError(f"data.train_batch_size={each} is more than the {rows} training prompts of {prompts.name}")
-
-
 def prompt_length(prompts: Prompts, tokenizer: object, at_most: int | None) -> int:
     """Tokens of the longest prompt of any split, as verl will make them from messages.
 

@@ -26,7 +26,9 @@ KNOWN: tuple[tuple[str, str], ...] = (
 """Pattern -> what it is. The group is quoted."""
 NEWS = ("RayTaskError", "RayActorError", "ActorDiedError", "WorkerCrashedError", "EngineDeadError", "HydraException")
 """Exceptions that say that another process failed; quoted where nothing says why."""
-EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure))(?:\([^)]*\))?: ?(?P<text>.*)$")
+EXCEPTION = re.compile(
+    r"^(?:[\w.]+\.)?(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure))(?:\([^)]*\))?: ?(?P<text>.*)$"
+)
 PREFIX = re.compile(r"^(?:\((?:[\w.:<> -]+)(?: pid=\d+)?(?:, ip=[\d.]+)?\) )+")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 LONGEST = 300

@@ -27,7 +27,8 @@ from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import load, to_verl
 from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.verl import data, models, wide_heads
-from jfhpo.trainers.verl.compose import compose
+from jfhpo.trainers.verl.compose import compose, installed
+from jfhpo.trainers.verl.overrides import ACTOR
 from jfhpo.trainers.verl.ranges import BATCH, N
 from jfhpo.trainers.verl.segment import MAIN, Segment
 from jfhpo.trainers.verl.settings import VerlSettings
@@ -41,7 +42,8 @@ WHOLE = ("data.pt", "actor/model_*", "actor/optim_*", "actor/extra_state_*")
 
 class VerlTrainer(Trainer):
     """`models` maps a size to a Hugging Face folder or hub name; `data` holds the arguments of
-    `jfhpo.tasks.datasets.load` for data sets that are not generated. `main` is the command of a run, for tests."""
+    `jfhpo.tasks.datasets.load` for data sets that are not generated. `main` is the command that the words of a run
+    follow."""
 
     def __init__(
         self,
@@ -134,7 +136,10 @@ class VerlTrainer(Trainer):
         self.weights, on_cpu = model.weights, models.on_cpu(settings.device)
         decided = shape(trial.config, settings)
         self.responses, self.epochs = int(decided[BATCH] * decided[N]), settings.epochs
-        self.learning_rate = held.get("learning_rate", math.nan)
+        warms_up = any("warmup" in word for word in (*settings.overrides, *trial.config))
+        self.learning_rate = held.get(
+            "learning_rate", math.nan if warms_up else decided.get(f"{ACTOR}.optim.lr", math.nan)
+        )
         self.segment = Segment(settings.timeout, Path(settings.logs) if settings.logs else None)
         place = Place(
             folder=self.segment.folder,
@@ -150,10 +155,8 @@ class VerlTrainer(Trainer):
         )
         (self.segment.folder / "agent_loops.yaml").write_text(AGENT_LOOPS)
         words = segment_words(trial.config, settings, place)
-        if self.main is MAIN:
-            config = compose(words)
-            if math.isnan(self.learning_rate) and config.actor_rollout_ref.actor.optim.lr_warmup_steps <= 0:
-                self.learning_rate = float(config.actor_rollout_ref.actor.optim.lr)
+        if installed():
+            compose(words)
         at = self.segment.launch(words, environment_of(settings, on_cpu), self.main)
         if at != step:
             raise TrainingFailed(f"verl started from step {at}, the checkpoint is of step {step}")

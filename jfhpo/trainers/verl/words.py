@@ -144,12 +144,17 @@ def _tied(settings: VerlSettings, place: Place) -> dict[str, Any]:
 
 def _ray(settings: VerlSettings, place: Place) -> list[str]:
     if settings.ray_address is not None:
-        environment = {"VERL_FILE_LOGGER_PATH": str(place.folder / "metrics.jsonl")} | environment_of(settings, place.on_cpu)
+        environment = {"VERL_FILE_LOGGER_PATH": str(place.folder / "metrics.jsonl")} | environment_of(
+            settings, place.on_cpu
+        )
         at = "+ray_kwargs.ray_init"
         return [f"{at}.address={_text(settings.ray_address)}"] + [
             f"{at}.runtime_env.env_vars.{name}={_text(value)}" for name, value in environment.items()
         ]
-    words = [f"+ray_kwargs.ray_init._temp_dir={_text(place.folder / 'ray')}", "+ray_kwargs.ray_init.include_dashboard=False"]
+    words = [
+        f"+ray_kwargs.ray_init._temp_dir={_text(place.folder / 'ray')}",
+        "+ray_kwargs.ray_init.include_dashboard=False",
+    ]
     return words + ([*RAY_ON_CPU, f"+ray_kwargs.ray_init.num_gpus={settings.gpus}"] if place.on_cpu else [])
 
 
