@@ -59,7 +59,8 @@ class VerlTrainer(Trainer):
         self.prompts = load(task, **data or {})
         self.completion_length = self.settings.max_completion_length or TASKS[task].completion_length
         self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-data-"))
-        held_out = {split: rows for split, rows in self.prompts.splits.items() if split != "train"}
+        most = self.settings.held_out_prompts
+        held_out = {split: rows[:most] for split, rows in self.prompts.splits.items() if split != "train"}
         self.files = to_verl(dataclasses.replace(self.prompts, splits=held_out), self.folder)
         self.segment: Segment | None = None
         self._ended_segments = 0.0
