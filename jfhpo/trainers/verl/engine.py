@@ -73,7 +73,7 @@ def read_settings(given: Mapping[str, Any]) -> VerlSettings:
 
 
 def check_data(problem: Settings, settings: VerlSettings) -> None:
-    """A `UsageError` for rows that cannot be used, a split that is missing, or a batch larger than the training split."""
+    """A `UsageError` for rows that cannot be used, a missing split, or a batch larger than the training data."""
     prompts = _prompts(problem["task"], json.dumps(dict(problem["data"]), sort_keys=True))
     batch = int(shape({}, settings).get(BATCH, settings.prompts_per_step))
     if batch > (rows := len(prompts.splits["train"])):

@@ -21,7 +21,8 @@ REF, MODEL = "actor_rollout_ref.ref", "actor_rollout_ref.model"
 FP32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
 ON_CPU = (
     f"{MODEL}.use_remove_padding=False", f"+{MODEL}.override_config.attn_implementation=sdpa",
-    f"{ACTOR}.strategy=fsdp2", f"{ACTOR}.fsdp_config.use_torch_compile=False", f"{REF}.fsdp_config.use_torch_compile=False",
+    f"{ACTOR}.strategy=fsdp2", f"{ACTOR}.fsdp_config.use_torch_compile=False",
+    f"{REF}.fsdp_config.use_torch_compile=False",
     f"+{ACTOR}.fsdp_config.mixed_precision={FP32}", f"+{REF}.fsdp_config.mixed_precision={FP32}",
     f"{ROLLOUT}.dtype=float32", f"{ROLLOUT}.enforce_eager=True", f"{ROLLOUT}.free_cache_engine=False",
     f"+{ROLLOUT}.enable_sleep_mode=False", f"{ROLLOUT}.load_format=auto", f"{ROLLOUT}.agent.num_workers=1",

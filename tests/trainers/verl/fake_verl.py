@@ -5,7 +5,7 @@ It is a program, run by its path. $FAKE_VERL tells it to misbehave: ``<what>@<st
     crash   print what CUDA prints when memory runs out, and exit with 1
     quit    exit with 0, as after the last step
     hang    fall silent
-    orphan  start a process that leaves the session and loses its parent, as Ray's workers do, and write its id to $ORPHAN
+    orphan  start a process that leaves the session and loses its parent, as Ray's workers do; its id goes to $ORPHAN
     deaf    do not connect to the gate at all (step 0)
 """
 
