@@ -43,7 +43,8 @@ class VerlSettings:
     gpus: int = 1
     """GPUs of this machine, or data-parallel ranks on the CPU."""
     ray_address: str | None = None
-    """A Ray cluster that is running, e.g. ``auto``; None: one of its own for every segment of a trial."""
+    """A Ray cluster that is running, e.g. ``auto``, whose machines share this one's files; None: one of its own for
+    every segment of a trial."""
     timeout: float = 540.0
     """Seconds of silence after which a run of verl has hung and is ended. Below the study's ``step_timeout``, which
     knows only that there was no answer."""

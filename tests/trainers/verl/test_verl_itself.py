@@ -42,7 +42,7 @@ def make(skilled_base):
     made = []
 
     def trainer():
-        settings = {"device": "cpu", "held_out_prompts": PROMPTS}
+        settings = {"held_out_prompts": PROMPTS}  # on a GPU where there is one
         made.append(VerlTrainer("last_digit", {"xs": str(skilled_base)}, HORIZON, settings))
         return made[-1]
 
