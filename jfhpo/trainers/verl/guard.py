@@ -1,12 +1,12 @@
 """A process that outlives nobody: it runs a command, and ends every process that came of it.
 
-    python -m jfhpo.trainers.verl.guard COMMAND…     (standard input: a pipe that its starter holds open)
+    python -m jfhpo.trainers.verl.guard FOLDER COMMAND…     (standard input: a pipe that its starter holds open)
 
 verl's driver starts Ray, Ray starts workers in sessions of their own, and those start vLLM's engines; a signal to the
 driver reaches few of them. The guard is their subreaper (prctl(2)): whoever loses its parent becomes its child, so it
 finds all of them at any time, and nothing can slip away. It ends them when the command has ended, when it is told to
-(a line on standard input), and when its starter has gone, however: a pipe closes with the process that held it, with
-SIGKILL too. Linux only, as verl.
+(`END`, or `NOW` on standard input), and when its starter has gone, however: a pipe closes with the process that held
+it, with SIGKILL too. Nobody is left then to remove the starter's FOLDER, so the guard does. Linux only, as verl.
 
 What processes had mapped in /dev/shm, where verl hands weights to vLLM, is removed with them.
 """
@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,12 +26,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <sys/prctl.h>
+END, NOW = "end\n", "now\n"
+"""What the starter can write: end, by SIGTERM first, or at once."""
 GRACE = 5.0
-"""Seconds that the command has to end by itself once its starter asks for it."""
+"""Seconds that the command has to end by itself after SIGTERM."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def guard(command: list[str]) -> int:
+def guard(folder: Path, command: list[str]) -> int:
     """Run the command to its end or the starter's; its exit code, or 128 + the signal that ended it."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -43,11 +46,14 @@ def guard(command: list[str]) -> int:
     asked = False
     while child.poll() is None and not asked:
         asked = bool(select.select([sys.stdin], [], [], 0.2)[0])
-    if asked and sys.stdin.readline():  # an empty line means that the pipe was closed: nobody waits for a clean end
+    order = sys.stdin.readline() if asked else NOW
+    if order == END:
         child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)
     end_descendants()
+    if not order:  # the pipe was closed
+        shutil.rmtree(folder, ignore_errors=True)
     code = child.wait()
     return code if code >= 0 else 128 - code
 
@@ -126,4 +132,4 @@ def shared_memory(pid: int) -> Iterator[str]:
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the starter decides, by its pipe
-    sys.exit(guard(sys.argv[1:]))
+    sys.exit(guard(Path(sys.argv[1]), sys.argv[2:]))
