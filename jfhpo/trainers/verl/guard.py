@@ -22,7 +22,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <sys/prctl.h>
@@ -30,6 +30,8 @@ END, NOW = "end\n", "now\n"
 """What the starter can write: end, by SIGTERM first, or at once."""
 GRACE = 5.0
 """Seconds that the command has to end by itself after SIGTERM."""
+LOOK = 5.0
+"""Seconds between looks at what is mapped in /dev/shm."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -43,36 +45,49 @@ def guard(folder: Path, command: list[str]) -> int:
         start_new_session=True,
         preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
     )
-    asked = False
+    asked, looked, shared = False, 0.0, set()
     while child.poll() is None and not asked:
+        if time.monotonic() > looked + LOOK:  # a process that has ended maps nothing any more
+            shared |= shared_memory(descendants(os.getpid()))
+            looked = time.monotonic()
         asked = bool(select.select([sys.stdin], [], [], 0.2)[0])
     order = sys.stdin.readline() if asked else NOW
     if order == END:
         child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)
-    end_descendants()
+    shared |= end_descendants()
+    code = child.wait()
+    reap()
+    for path in shared:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
     if not order:  # the pipe was closed
         shutil.rmtree(folder, ignore_errors=True)
-    code = child.wait()
     return code if code >= 0 else 128 - code
 
 
-def end_descendants(patience: float = 30.0) -> None:
-    """SIGKILL to every descendant, again until there is none: one may fork while others are being ended.
+def end_descendants(patience: float = 30.0) -> set[str]:
+    """SIGKILL to every descendant, again until there is none: one may fork while others are being ended. Returns the
+    shared memory that they had mapped.
 
     After `patience` seconds what is left cannot be ended: it waits in the kernel for a device that does not answer."""
     shared: set[str] = set()
     until = time.monotonic() + patience
     while (alive := list(descendants(os.getpid()))) and time.monotonic() < until:
+        shared |= shared_memory(alive)
         for pid in alive:
-            shared |= set(shared_memory(pid))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
-    for path in shared:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    return shared
+
+
+def reap() -> None:
+    """Wait for the ended children: as zombies they would pass on to init, which in a container may never ask."""
+    with contextlib.suppress(ChildProcessError):  # there is none
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 Process = tuple[int, str, float]
@@ -117,16 +132,19 @@ def _processes() -> dict[int, Process]:
     return found
 
 
-def shared_memory(pid: int) -> Iterator[str]:
-    """Files in /dev/shm with weights in them that a process has mapped: verl's, and Python's shared memory."""
-    try:
-        maps = Path(f"/proc/{pid}/maps").read_text()
-    except OSError:
-        return
-    for line in maps.splitlines():
-        path = line.partition("/dev/shm/")[2]
-        if path.startswith(("verl_weights_", "psm_")) and not path.endswith("(deleted)"):
-            yield f"/dev/shm/{path}"
+def shared_memory(pids: Iterable[int]) -> set[str]:
+    """Files in /dev/shm that these processes have mapped: verl's weights, and Python's blocks, as vLLM uses them."""
+    found = set()
+    for pid in pids:
+        try:
+            maps = Path(f"/proc/{pid}/maps").read_text()
+        except OSError:  # ended meanwhile
+            continue
+        for line in maps.splitlines():
+            name = line.partition(" /dev/shm/")[2]
+            if name.startswith(("verl_weights_", "psm_")) and not name.endswith("(deleted)"):
+                found.add(f"/dev/shm/{name}")
+    return found
 
 
 if __name__ == "__main__":

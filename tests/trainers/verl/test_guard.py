@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import shared_memory
+from pathlib import Path
 
 import pytest
 
@@ -98,7 +100,8 @@ def test_a_starter_killed_with_sigkill_leaves_nothing_behind(tmp_path):
     assert daemon in family and len(family) == 3  # guard, command and daemon
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert all(map(gone, family)) and not (tmp_path / "folder").exists()
+    assert all(map(gone, family)) and not [pid for pid in family[1:] if Path(f"/proc/{pid}").exists()]  # nor as zombies
+    assert not (tmp_path / "folder").exists()
 
 
 def test_cpu_seconds_count_those_that_have_ended():
@@ -109,12 +112,30 @@ def test_cpu_seconds_count_those_that_have_ended():
     process.wait(20)
 
 
-def test_shared_memory_with_weights_is_found(tmp_path):
-    from multiprocessing import shared_memory
+SHARES = """
+import os, sys
+from multiprocessing import resource_tracker, shared_memory
+resource_tracker.register = lambda *_: None  # or Python would remove the block by itself
+memory = shared_memory.SharedMemory(name=f"psm_test{os.getpid()}", create=True, size=4096)
+print(os.getpid(), flush=True)
+sys.stdin.read()
+time.sleep(SECONDS)
+os._exit(0)
+"""
 
-    memory = shared_memory.SharedMemory(name=f"verl_weights_test{os.getpid()}", create=True, size=4096)
+
+@pytest.mark.parametrize("told", [True, False])
+def test_shared_memory_goes_with_the_processes_that_mapped_it(told):
+    other = shared_memory.SharedMemory(name=f"psm_other{os.getpid()}", create=True, size=4096)
     try:
-        assert list(guard.shared_memory(os.getpid())) == [f"/dev/shm/verl_weights_test{os.getpid()}"]
+        process = start("import time\n" + SHARES.replace("SECONDS", "600" if told else str(1.5 * guard.LOOK)))
+        block = Path(f"/dev/shm/psm_test{process.stdout.readline().strip()}")
+        assert block.exists() and guard.shared_memory(guard.descendants(process.pid)) == {str(block)}
+        if told:
+            process.stdin.write(guard.NOW)
+            process.stdin.close()
+        process.wait(20)
+        assert not block.exists() and Path(f"/dev/shm/{other.name}").exists()
     finally:
-        memory.close()
-        memory.unlink()
+        other.close()
+        other.unlink()
