@@ -133,7 +133,7 @@ def _processes() -> dict[int, Process]:
 
 
 def shared_memory(pids: Iterable[int]) -> set[str]:
-    """Files in /dev/shm that these processes have mapped: verl's weights, and Python's blocks, as vLLM uses them."""
+    """Files in /dev/shm that these processes have mapped: verl's weights, vLLM's blocks, and locks."""
     found = set()
     for pid in pids:
         try:
@@ -142,7 +142,7 @@ def shared_memory(pids: Iterable[int]) -> set[str]:
             continue
         for line in maps.splitlines():
             name = line.partition(" /dev/shm/")[2]
-            if name.startswith(("verl_weights_", "psm_")) and not name.endswith("(deleted)"):
+            if name.startswith(("verl_weights_", "psm_", "sem.loky-")) and not name.endswith("(deleted)"):
                 found.add(f"/dev/shm/{name}")
     return found
 

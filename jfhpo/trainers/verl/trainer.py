@@ -59,13 +59,9 @@ class VerlTrainer(Trainer):
         self.settings = VerlSettings.of(settings or {})
         self.prompts = load(task, **data or {})
         self.completion_length = self.settings.max_completion_length or TASKS[task].completion_length
-        # Ray's sockets lie below, and a socket's path may have 107 bytes: not where TMPDIR says.
-        self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-", dir="/tmp"))
-        most = self.settings.held_out_prompts
-        held_out = {split: rows[:most] for split, rows in self.prompts.splits.items() if split != "train"}
-        self.files = to_verl(dataclasses.replace(self.prompts, splits=held_out), self.folder / "data")
-        self.segments = 0
+        self.folder: Path | None = None
         self.segment: Segment | None = None
+        self.segments = 0
         self._ended_segments = 0.0
         self._carried = Cost()
 
@@ -117,7 +113,9 @@ class VerlTrainer(Trainer):
         """End the child, if there is one, and remove what was written. A worker that is killed needs none of this:
         `jfhpo.trainers.verl.guard` sees to it."""
         self._leave()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
 
     # -- one segment
 
@@ -136,6 +134,8 @@ class VerlTrainer(Trainer):
         kept = None if checkpoint is None else checkpoint.absolute() / f"global_step_{step}"
         if kept is not None and (missing := missing_parts(kept)):
             raise CheckpointError(f"checkpoint {checkpoint} has no {missing}")
+        if self.folder is None:
+            self._prepare()
         model = models.read(self.models[trial.fidelity.model])
         self.weights, on_cpu = model.weights, models.on_cpu(settings.device)
         decided = shape(trial.config, settings)
@@ -168,6 +168,15 @@ class VerlTrainer(Trainer):
         at = self.segment.launch(words, environment_of(settings, on_cpu), self.main)
         if at != step:
             raise TrainingFailed(f"verl started from step {at}, the checkpoint is of step {step}")
+
+    def _prepare(self) -> None:
+        """The folder of all segments, which the guards of these remove where nobody else is left to, and the held-out
+        prompts in it."""
+        # Ray's sockets lie below, and a socket's path may have 107 bytes: not where TMPDIR says.
+        self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-", dir="/tmp"))
+        most = self.settings.held_out_prompts
+        held_out = {split: rows[:most] for split, rows in self.prompts.splits.items() if split != "train"}
+        self.files = to_verl(dataclasses.replace(self.prompts, splits=held_out), self.folder / "data")
 
     def _runnable(self, size: str, path: str) -> str:
         """The model's folder, or where vLLM has no kernel for its heads, one with the same model and wider heads."""

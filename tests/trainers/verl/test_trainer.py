@@ -130,10 +130,10 @@ def test_nothing_is_left_of_a_trial(trainer, monkeypatch, tmp_path):
     monkeypatch.setenv("ORPHAN", str(tmp_path / "pid"))
     steps = trainer.start(trial(2))
     next(steps)
-    orphan, folder = int((tmp_path / "pid").read_text()), trainer.segment.folder
+    orphan, folder = int((tmp_path / "pid").read_text()), trainer.folder
     assert not gone(orphan, within=0.1) and folder.exists()
     trainer.close()
-    assert gone(orphan, within=0.1) and not folder.exists() and not trainer.folder.exists()
+    assert gone(orphan, within=0.1) and not folder.exists()
     assert len(list((tmp_path / "logs").iterdir())) == 1
 
 
