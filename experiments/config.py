@@ -36,6 +36,8 @@ NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale", "checkpoints")
 """Settings that may differ when a study is continued: they decide where and how, not what."""
 UNLESS_SET = ("max_trials",)
 """Settings that are part of a study once they are set. Studies that began before there were such ones can go on."""
+FREE = ("+problem.trainer_settings.", "+problem.models.", "+problem.data.")
+"""What `+` may add: the engine knows these settings, and refuses what is none."""
 KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -136,7 +138,7 @@ def load(words: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         defaults = _defaults(tuple(chosen))
         for word in words:
-            if word not in chosen:
+            if word not in chosen and not word.startswith(FREE):
                 _check_key(defaults, word.partition("=")[0].lstrip("+~"))
         return _compose(words, defaults)
 
