@@ -59,9 +59,8 @@ def test_a_study_from_its_words_to_its_test_evaluation(parts, tmp_path):
     told = [event["result"] for event in events if event["event"] == "told"]
     assert {result["status"] for result in told} == {"completed"} and summary["test"]["mean_at_k"] == 0.5
     resumed = [event["resumed_from"] for event in events if event["event"] == "started"]
-    assert 2 in resumed  # promoted from its checkpoint at the lower rung
-    steps = [event["record"]["step"] for event in events if event["event"] == "step"]
-    assert steps.count(1) == len([at for at in resumed if at == 0])
+    assert resumed == [0, 0, 0, 1]  # rungs 1 and 4: the best of three goes on from its checkpoint
+    assert [event["record"]["step"] for event in events if event["event"] == "step"] == [1, 1, 1, 2, 3, 4]
     assert left() == before
 
 
