@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import Problem
 from jfhpo.core.space import SearchSpace
+from jfhpo.core.words import key_value
 from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.methods import methods
 from jfhpo.trainers.engine import engine
@@ -124,9 +125,7 @@ def load(words: Sequence[str]) -> DictConfig:
     _register()
     valid, chosen = groups(), []
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f"'{word}' is not key=value; for example method=jfhpo")
+        key, value = key_value(word, "method=jfhpo")
         if key == "method.name":
             raise UsageError(f"'{word}': choose a method with method=<name>; valid: {', '.join(valid['method'])}")
         if key in valid:
