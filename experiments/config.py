@@ -235,7 +235,7 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, int | float) for v in pair)):
             raise UsageError(f"problem.recipe.lr_at_width={pair} must be [learning rate, width], e.g. [1e-6, 3584]")
         recipe["lr"] = pair[0] * pair[1] / family[conf["target"]].width
-    space = SearchSpace(_numbers(conf["space"]))
+    space = SearchSpace(_numbers(conf["space"]), runs.listed(conf))
     problem = Problem(
         name=conf["name"],
         task=conf["task"],

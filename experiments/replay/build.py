@@ -1,6 +1,7 @@
-"""Make the data set from recordings: ``python -m experiments.replay.build recordings`` (`experiments.record` makes them).
+"""Make the data set from recordings: ``python -m experiments.replay.build recordings``.
 
-Configurations that were recorded in full, on every size, go in; the one that was under way is left out.
+`experiments.record` makes them. Configurations that were recorded in full, on every size, go in; the one that was under
+way is left out.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def frames(events: Sequence[Mapping[str, Any]]) -> tuple[pd.DataFrame, pd.DataFr
     some configuration but the first has."""
     lines = [event for event in events if event["event"] == "run"]
     kinds = {(line["model"], line["transfer"]) for line in lines if line["configuration"] != 0}
-    there = Counter(line["configuration"] for line in lines if line["seed"] == 0 and (line["model"], line["transfer"]) in kinds)
+    first = [line for line in lines if line["seed"] == 0 and (line["model"], line["transfer"]) in kinds]
+    there = Counter(line["configuration"] for line in first)
     whole = [line for line in lines if there[line["configuration"]] == len(kinds)]
     rows, steps = [], []
     for number, line in enumerate(whole):

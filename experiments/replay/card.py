@@ -27,15 +27,15 @@ runs of {data.max_steps} steps on {", ".join(data.models)}, {len(data.curves):,}
 - Real GRPO on the miniature models of this repository (`jfhpo/trainers/mini`), task `{data.name}`; the trainer's
   version is `{about["trainer_version"]}`, its settings {about["problem"]["trainer_settings"]}.
 - A scrambled Sobol sequence of the space (design seed {about["design_seed"]}), the recipe as configuration 0. Every
-  configuration is trained on every size as it is (`transfer` none), and on some sizes also with the learning rate of the
-  target `{about["target"]}` mapped by width (`transfer` width).
+  configuration is trained on every size as it is (`transfer` none), and on some sizes also with the learning rate of
+  the target `{about["target"]}` mapped by width (`transfer` width).
 - A training run of seed s is that of a study with seed s: same prompts in the same order, for all configurations.
 - Validation accuracy (512 prompts, one sample each) at steps 0 (the base model), {steps}; at other steps there is none,
   and a replayed trial that wants one is served a straight line between the two nearest. Validation draws the same
   random numbers at every step, so its noise is common to the steps and runs.
 - Test accuracy (512 other prompts, {about["test_k"]} samples each, and greedy) of the last step only.
-- Seconds are CPU seconds of the single-threaded trainer, as a study charges them, on: {about["machine"]}; other programs
-  ran beside it, which makes single steps differ by some ten per cent. Tokens and FLOPs are exact.
+- Seconds are CPU seconds of the single-threaded trainer, as a study charges them, on: {about["machine"]}; other
+  programs ran beside it, which makes single steps differ by some ten per cent. Tokens and FLOPs are exact.
 - {versions}; begun {about["began"]}.
 
 ## What is in it

@@ -140,7 +140,7 @@ def load(name: str, folder: Path = DATA) -> DataSet:
     if name not in names(folder):
         raise unknown("recorded task", name, names(folder))
     about = describe(name, folder)
-    columns = {**RUN_COLUMNS, **{spec: None for spec in about["space"]}}
+    columns = {**RUN_COLUMNS, **dict.fromkeys(about["space"])}
     runs = _read(Path(folder) / name / RUNS, about, columns)
     curves = _read(Path(folder) / name / CURVES, about, CURVE_COLUMNS)
     if strangers := set(curves["run"]) ^ set(runs["run"]):
