@@ -96,8 +96,11 @@ class DataSet:
 
     def config(self, run: int) -> Config:
         """The configuration of a run, as it was trained: plain Python values."""
-        row, specs = self.runs.loc[self.runs["run"] == run].iloc[0], self.about["space"]
-        return {name: _plain(specs[name], row[name]) for name in specs}
+        return self.config_of(self.runs[self.runs["run"] == run].iloc[0])
+
+    def config_of(self, row: Mapping[str, Any]) -> Config:
+        """That of a row of `runs`."""
+        return {name: _plain(spec, row[name]) for name, spec in self.about["space"].items()}
 
     def curve(self, configuration: int, model: str, seed: int = 0, transfer: str = AS_IT_IS) -> pd.DataFrame:
         """The steps of one run, indexed by step; a `UsageError` that names what there is for one that is not there."""

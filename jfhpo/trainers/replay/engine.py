@@ -15,7 +15,7 @@ from typing import Any
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import ModelSize
 from jfhpo.core.trial import Config
-from jfhpo.replay.dataset import DATA, DataSet, describe, load
+from jfhpo.replay.dataset import DATA, DataSet, describe
 from jfhpo.trainers.engine import Engine, Settings
 
 OWN = {"serve": "table", "folder": str(DATA)}
@@ -31,7 +31,9 @@ def _own(problem: Settings) -> dict[str, Any]:
 
 
 def _data(problem: Settings) -> DataSet:
-    return load(problem["task"], Path(_own(problem)["folder"]))
+    from jfhpo.trainers.replay.table import table
+
+    return table(problem["task"], Path(_own(problem)["folder"])).data
 
 
 def family(problem: Settings) -> tuple[ModelSize, ...]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import pandas as pd
 
 from jfhpo.core.trial import Cost, StepRecord
 from jfhpo.replay.dataset import COST, METRICS
@@ -49,26 +48,26 @@ class ReplayedRun:
         return self._validated[step]
 
 
-def replayed(run: Mapping[str, object], steps: pd.DataFrame) -> ReplayedRun:
-    """A run of the data set: its row of ``runs`` and its rows of ``curves``, from step 0 on."""
-    columns = {name: steps[name].to_numpy(float) for name in (*METRICS, *COST)}
-    at = steps["step"].to_numpy()
-    seen = steps["val_accuracy"].notna().to_numpy()
-    accuracy = np.interp(at, at[seen], steps["val_accuracy"].to_numpy()[seen])
-    price = {unit: np.interp(at, at[seen], steps[f"val_{unit}"].to_numpy()[seen]) for unit in COST}
+Columns = Mapping[str, np.ndarray]
+"""Of ``curves``: name -> one value a step of a run, from step 0 on."""
+
+
+def replayed(run: Mapping[str, object], steps: Columns) -> ReplayedRun:
+    """A run of the data set: its row of ``runs`` and its part of ``curves``."""
+    at, seen = steps["step"], ~np.isnan(steps["val_accuracy"])
+    accuracy = np.interp(at, at[seen], steps["val_accuracy"][seen])
+    price = [np.interp(at, at[seen], steps[f"val_{unit}"][seen]) for unit in COST]
+    metrics = zip(*(steps[name][1:].tolist() for name in METRICS), strict=True)
+    costs = _costs([steps[unit][1:] for unit in COST])
     records = tuple(
-        StepRecord(
-            step=int(at[i]),
-            **{name: float(columns[name][i]) for name in METRICS},
-            cost=_cost({unit: columns[unit][i] for unit in COST}),
-        )
-        for i in range(1, len(at))
+        StepRecord(step=step, cost=cost, **dict(zip(METRICS, values, strict=True)))
+        for step, cost, values in zip(at[1:].tolist(), costs, metrics, strict=True)
     )
     failed = run["status"] == "failed"
     return ReplayedRun(
         records,
         accuracy,
-        tuple(_cost({unit: price[unit][i] for unit in COST}) for i in range(len(at))),
+        _costs(price),
         start=_cost_of(run, "start"),
         save=_cost_of(run, "save"),
         test={name.removeprefix("test_"): float(value) for name, value in run.items() if name.startswith("test_")},
@@ -77,8 +76,10 @@ def replayed(run: Mapping[str, object], steps: pd.DataFrame) -> ReplayedRun:
 
 
 def _cost_of(run: Mapping[str, object], part: str) -> Cost:
-    return _cost({unit: run[f"{part}_{unit}"] for unit in COST})
+    return _costs([np.array([run[f"{part}_{unit}"]]) for unit in COST])[0]
 
 
-def _cost(values: Mapping[str, object]) -> Cost:
-    return Cost(float(values["seconds"]), round(float(values["tokens"])), float(values["flops"]))
+def _costs(values: Sequence[np.ndarray]) -> tuple[Cost, ...]:
+    """One a step from seconds, tokens and FLOPs (n,) each."""
+    rows = zip(*(column.tolist() for column in values), strict=True)
+    return tuple(Cost(seconds, round(tokens), flops) for seconds, tokens, flops in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,16 @@ class Table:
         self._by_config: dict[tuple[str, tuple[Any, ...]], dict[float, dict[int, int]]] = defaultdict(dict)
         """(model, all but the learning rate) -> learning rate -> seed -> number of the run."""
         self._configs: dict[str, list[Config]] = defaultdict(list)
-        numbers = data.runs["run"].tolist()
-        for number, model, seed in zip(numbers, data.runs["model"], data.runs["seed"].tolist(), strict=True):
-            config = data.config(number)
+        self._rows: dict[int, Mapping[str, Any]] = {}
+        for row in data.runs.to_dict("records"):
+            number, model, seed, config = row["run"], row["model"], row["seed"], data.config_of(row)
+            self._rows[number] = row
             rates = self._by_config[model, self._others(config)]
             if config.get(LR, 0.0) not in rates:
                 self._configs[model].append(config)
             rates.setdefault(config.get(LR, 0.0), {})[seed] = number
-        self._rows = data.runs.set_index("run", drop=False)
-        self._steps = dict(iter(data.curves.groupby("run", sort=False)))
+        self._columns = {name: data.curves[name].to_numpy() for name in data.curves}
+        self._parts = data.curves.groupby("run", sort=False).indices
         self._runs: dict[int, ReplayedRun] = {}
         self._codes = {model: self.space.encode(configs) for model, configs in self._configs.items()}
 
@@ -70,7 +71,8 @@ class Table:
         known = sorted(seeds)
         number = seeds[known[seed % len(known)]]
         if number not in self._runs:
-            self._runs[number] = replayed(self._rows.loc[number].to_dict(), self._steps[number])
+            part = self._parts[number]
+            self._runs[number] = replayed(self._rows[number], {c: v[part] for c, v in self._columns.items()})
         return self._runs[number]
 
     def _check_model(self, model: str) -> None:
