@@ -15,7 +15,7 @@ from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import LR
 from jfhpo.core.trial import Config
 from jfhpo.replay.dataset import AS_IT_IS, BY_WIDTH, DATA, DataSet, load
-from jfhpo.trainers.replay.run import ReplayedRun, replayed
+from jfhpo.trainers.replay.run import Columns, ReplayedRun, replayed
 
 NEAR = 1.5
 """Greatest ratio between the learning rate asked for and the one that was recorded for the same configuration: mapped
@@ -71,9 +71,13 @@ class Table:
         known = sorted(seeds)
         number = seeds[known[seed % len(known)]]
         if number not in self._runs:
-            part = self._parts[number]
-            self._runs[number] = replayed(self._rows[number], {c: v[part] for c, v in self._columns.items()})
+            self._runs[number] = replayed(self._rows[number], self.columns(number))
         return self._runs[number]
+
+    def columns(self, run: int) -> Columns:
+        """A run's part of ``curves``."""
+        part = self._parts[run]
+        return {name: values[part] for name, values in self._columns.items()}
 
     def _check_model(self, model: str) -> None:
         if model not in self._configs:

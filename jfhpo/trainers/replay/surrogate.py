@@ -1,0 +1,163 @@
+"""Curves of configurations that were never run, learned from those that were.
+
+Accuracy (validation at every step, and the test) is what methods are judged by: its curves are standardised, their
+first principal components kept, and each is a Gaussian process over (φ, model size). What only rules and budgets look
+at (reward, KL, entropy, gradient norm, lengths, costs; in logarithms where they are positive) comes from one forest of
+extremely randomised trees. With 48 configurations a size, GPs ranked held-out configurations better than forests did;
+``python -m experiments.replay.heldout`` says how well on the data at hand.
+
+A run is predicted as going through: failed runs are few, and left out. Validations get the noise of a sample of
+prompts, which belongs to (configuration, model, step, seed): the same run measured twice gives the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.decomposition import PCA
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+from jfhpo.core.errors import unknown
+from jfhpo.core.problem import LR
+from jfhpo.core.space import config_key
+from jfhpo.core.trial import Config
+from jfhpo.replay.dataset import COST, DATA, METRICS, DataSet
+from jfhpo.trainers.replay.run import ReplayedRun, replayed
+from jfhpo.trainers.replay.table import Table, table
+
+KEPT = 0.995
+"""Share of the accuracy curves' variance that the components keep."""
+COMPONENTS = 4
+"""And how many there are at most."""
+TREES = 100
+POSITIVE = ("kl", "grad_norm", "completion_length", "learning_rate", *COST, *(f"val_{unit}" for unit in COST))
+"""Learned in logarithms."""
+FLOOR = 1e-12
+
+
+class CurveSurrogate:
+    """Fitted to the completed runs of a data set, or to `runs` of them (numbers)."""
+
+    def __init__(self, data: DataSet, runs: Sequence[int] | None = None):
+        self.data, self.space = data, data.space
+        done = data.runs[data.runs["status"] == "completed"]
+        chosen = done if runs is None else done[done["run"].isin(list(runs))]
+        rows = chosen.to_dict("records")
+        self.sizes = {size.name: size for size in data.family if size.name in data.models}
+        known = Table(data)
+        self.steps = np.arange(data.max_steps + 1)
+        x = self.features([data.config_of(row) for row in rows], [row["model"] for row in rows])
+        recorded = [known.columns(row["run"]) for row in rows]
+        tests = [row["test_mean_at_k"] for row in rows]
+        accuracy = np.array([[*self._accuracy(c), test] for c, test in zip(recorded, tests, strict=True)])
+        self.middle, self.spread = accuracy.mean(axis=0), np.maximum(accuracy.std(axis=0), FLOOR)
+        at_most = min(COMPONENTS, len(rows) - 1)
+        parts = PCA(at_most).fit((accuracy - self.middle) / self.spread)
+        kept = 1 + int(np.searchsorted(np.cumsum(parts.explained_variance_ratio_), KEPT))
+        self.directions = parts.components_[:kept]  # (K, steps + 2)
+        scores = ((accuracy - self.middle) / self.spread) @ self.directions.T
+        self.processes = [_process(x, scores[:, k]) for k in range(self.directions.shape[0])]
+        self.forest = ExtraTreesRegressor(TREES, random_state=0)
+        self.forest.fit(x, np.array([self._others(c, row) for c, row in zip(recorded, rows, strict=True)]))
+        self.prompts = int(rows[0]["test_prompts"])
+        self._runs: dict[tuple[str, str, int], ReplayedRun] = {}
+
+    def features(self, configs: Sequence[Config], models: Sequence[str]) -> np.ndarray:
+        """(n, D): φ in unit coordinates; the learning rate as it would be on the largest size (lr ∝ 1/width), which is
+        where its effect lines up between sizes; and log width from 0 to 1."""
+        widths = np.array([math.log(self.sizes[model].width) for model in models])
+        every = [math.log(size.width) for size in self.sizes.values()]
+        span = max(max(every) - min(every), FLOOR)
+        size = (widths - min(every))[:, None] / span
+        columns = [self.space.encode(configs), size]
+        if LR in self.space.names:
+            low, high = (math.log(self.space.specs[LR][end]) for end in ("low", "high"))
+            at = np.array([math.log(config.get(LR, self.space.stand_ins[LR])) for config in configs])
+            columns.append(((at + widths - max(every) - low) / (high - low))[:, None])
+        return np.hstack(columns)
+
+    def _accuracy(self, columns: dict[str, np.ndarray]) -> list[float]:
+        seen = ~np.isnan(columns["val_accuracy"])
+        return np.interp(self.steps, columns["step"][seen], columns["val_accuracy"][seen]).tolist()
+
+    def _others(self, columns: dict[str, np.ndarray], row: dict) -> list[float]:
+        """Everything else of a run, flat: metrics and costs by step, validation costs, start and save."""
+        seen = ~np.isnan(columns["val_accuracy"])
+        found: list[float] = []
+        for name in (*METRICS, *COST):
+            found += _forward(name, columns[name][1:]).tolist()
+        for unit in COST:
+            found.append(float(_forward(f"val_{unit}", columns[f"val_{unit}"][seen]).mean()))
+        return [*found, *(float(row[f"{part}_{unit}"]) for part in ("start", "save") for unit in COST)]
+
+    def accuracies(self, configs: Sequence[Config], models: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Validation accuracy at steps 0 to the last (n, steps + 1), and test accuracy (n,), without noise."""
+        x = self.features(configs, models)
+        scores = np.column_stack([process.predict(x) for process in self.processes])
+        found = np.clip(self.middle + self.spread * (scores @ self.directions), 0.0, 1.0)
+        return found[:, :-1], found[:, -1]
+
+    def run(self, config: Config, model: str, seed: int) -> ReplayedRun:
+        """What a run of this configuration on this model would look like."""
+        key = config_key(config), model, seed
+        if key not in self._runs:
+            self._runs[key] = self._predicted(config, model, seed)
+        return self._runs[key]
+
+    def _predicted(self, config: Config, model: str, seed: int) -> ReplayedRun:
+        if model not in self.sizes:
+            raise unknown(f"recorded size of {self.data.name}", model, self.sizes)
+        validation, test = self.accuracies([config], [model])
+        others = self.forest.predict(self.features([config], [model]))[0]
+        steps, columns, row = self.data.max_steps, {"step": self.steps}, {"status": "completed"}
+        for i, name in enumerate((*METRICS, *COST)):
+            part = others[i * steps : (i + 1) * steps]
+            columns[name] = np.concatenate([[0.0 if name in COST else np.nan], _back(name, part)])
+        rest = others[(len(METRICS) + len(COST)) * steps :]
+        for i, unit in enumerate(COST):
+            columns[f"val_{unit}"] = np.full(steps + 1, _back(f"val_{unit}", rest[i]))
+        ends = [f"{part}_{unit}" for part in ("start", "save") for unit in COST]
+        row |= dict(zip(ends, rest[len(COST) :], strict=True))
+        error = np.sqrt(validation[0] * (1 - validation[0]) / self.prompts)
+        columns["val_accuracy"] = np.clip(validation[0] + error * _normal(config, model, seed, steps + 1), 0, 1)
+        at_test = float(test[0])
+        row |= {"test_mean_at_k": at_test, "test_greedy": at_test, "test_k": 1, "test_prompts": self.prompts}
+        row |= {"test_standard_error": math.sqrt(at_test * (1 - at_test) / self.prompts)}
+        return replayed(row, columns)
+
+
+def _process(x: np.ndarray, y: np.ndarray) -> GaussianProcessRegressor:
+    """Matérn-5/2 with a length scale per feature and learned noise, at the optimum of its marginal likelihood."""
+    kernel = ConstantKernel(1.0) * Matern(np.ones(x.shape[1]), (0.05, 30.0), nu=2.5) + WhiteKernel(0.02, (1e-4, 1.0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound: an inert hyperparameter
+        return GaussianProcessRegressor(kernel, normalize_y=True).fit(x, y)
+
+
+def _forward(name: str, values: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(values, FLOOR)) if name in POSITIVE else values
+
+
+def _back(name: str, values: np.ndarray) -> np.ndarray:
+    return np.exp(values) if name in POSITIVE else values
+
+
+def _normal(config: Config, model: str, seed: int, count: int) -> np.ndarray:
+    word = f"{config_key(config)} {model} {seed}"
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little"))
+    return rng.standard_normal(count)
+
+
+@functools.lru_cache(maxsize=4)
+def surrogate(name: str, folder: Path = DATA) -> CurveSurrogate:
+    """Of a task, fitted once a process."""
+    return CurveSurrogate(table(name, folder).data)
