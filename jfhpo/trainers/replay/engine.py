@@ -10,13 +10,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import ModelSize
 from jfhpo.core.trial import Config
-from jfhpo.replay.dataset import DATA, DataSet, describe
+from jfhpo.replay.dataset import DATA, describe
 from jfhpo.trainers.engine import Engine, Settings
+
+if TYPE_CHECKING:
+    from jfhpo.trainers.replay.table import Table
 
 OWN = {"serve": "table", "folder": str(DATA)}
 """The trainer's own settings, with their defaults; all others are those of the recorded trainer."""
@@ -30,22 +33,20 @@ def _own(problem: Settings) -> dict[str, Any]:
     return found
 
 
-def _data(problem: Settings) -> DataSet:
+def _table(problem: Settings) -> Table:
     from jfhpo.trainers.replay.table import table
 
-    return table(problem["task"], Path(_own(problem)["folder"])).data
+    return table(problem["task"], Path(_own(problem)["folder"]))
 
 
 def family(problem: Settings) -> tuple[ModelSize, ...]:
-    data = _data(problem)
+    data = _table(problem).data
     return tuple(size for size in data.family if size.name in data.models)
 
 
 def listed(problem: Settings) -> Sequence[Config] | None:
     """What a study on the table can choose from."""
-    from jfhpo.trainers.replay.table import listed
-
-    return listed(_data(problem), problem["target"]) if _own(problem)["serve"] == "table" else None
+    return _table(problem).listed(problem["target"]) if _own(problem)["serve"] == "table" else None
 
 
 def arguments(problem: Settings) -> dict[str, Any]:

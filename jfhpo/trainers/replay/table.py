@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import LR
+from jfhpo.core.space import config_key
 from jfhpo.core.trial import Config
-from jfhpo.replay.dataset import AS_IT_IS, BY_WIDTH, DATA, DataSet, load
+from jfhpo.replay.dataset import AS_IT_IS, DATA, DataSet, load
 from jfhpo.trainers.replay.run import Columns, ReplayedRun, replayed
 
 NEAR = 1.5
@@ -42,6 +43,7 @@ class Table:
         self._columns = {name: data.curves[name].to_numpy() for name in data.curves}
         self._parts = data.curves.groupby("run", sort=False).indices
         self._runs: dict[int, ReplayedRun] = {}
+        self._listed: dict[str, tuple[Config, ...]] = {}
         self._codes = {model: self.space.encode(configs) for model, configs in self._configs.items()}
 
     def _others(self, config: Config) -> tuple[Any, ...]:
@@ -74,6 +76,19 @@ class Table:
             self._runs[number] = replayed(self._rows[number], self.columns(number))
         return self._runs[number]
 
+    def listed(self, target: str) -> tuple[Config, ...]:
+        """The configurations that a search for this target chooses from: the design as it is, and the recipe with the
+        target's own learning rate."""
+        if target not in self._listed:
+            found = {}
+            for row in self._rows.values():
+                own = row["transfer"] == AS_IT_IS or (row["configuration"] == 0 and self.data.about["recipe_first"])
+                if row["model"] == target and own:
+                    config = self.data.config_of(row)
+                    found[config_key(config)] = config
+            self._listed[target] = tuple(found.values())
+        return self._listed[target]
+
     def columns(self, run: int) -> Columns:
         """A run's part of ``curves``."""
         part = self._parts[run]
@@ -86,7 +101,7 @@ class Table:
     def _off(self, config: Config, model: str) -> UsageError:
         count = len(self._configs[model])
         return UsageError(
-            f"{dict(config)} on {model} is not among the {count} configurations recorded of {self.data.name}; the "
+            f"{dict(config)} is not among the {count} configurations recorded of {self.data.name} on {model}; the "
             "table serves those alone: take one of them, or problem.trainer_settings.serve=surrogate"
         )
 
@@ -95,13 +110,3 @@ class Table:
 def table(name: str, folder: Path = DATA) -> Table:
     """Of a task, read once a process."""
     return Table(load(name, folder))
-
-
-def listed(data: DataSet, target: str) -> Sequence[Config]:
-    """The configurations that a search for this target chooses from: the design as it is, and the recipe with the
-    target's own learning rate."""
-    runs = data.runs[data.runs["model"] == target]
-    own = runs["transfer"] == AS_IT_IS
-    own |= (runs["transfer"] == BY_WIDTH) & (runs["configuration"] == 0) & bool(data.about["recipe_first"])
-    once = runs[own].drop_duplicates(["configuration", "transfer"])
-    return [data.config(number) for number in once["run"].tolist()]
