@@ -13,8 +13,9 @@ from scipy import stats
 
 from experiments.benchmark.analysis import scores
 from experiments.gather import FINISHED, Records
-from experiments.statistics.intervals import LEVEL, RESAMPLES
+from experiments.statistics.intervals import LEVEL
 
+RESAMPLES = 1000
 LEAST = 4
 """Methods below which a correlation of ranks says nothing."""
 
@@ -70,13 +71,13 @@ def _means(tables: list[np.ndarray]) -> np.ndarray:
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
-    return float(stats.spearmanr(a, b).statistic)
+    return float(np.corrcoef(stats.rankdata(a), stats.rankdata(b))[0, 1])
 
 
 def _interval(a: list[np.ndarray], b: list[np.ndarray]) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     drawn = []
-    for _ in range(min(RESAMPLES, 2000)):
+    for _ in range(RESAMPLES):
         again = [[t[rng.integers(len(t), size=len(t))] for t in tables] for tables in (a, b)]
         drawn.append(_spearman(_means(again[0]), _means(again[1])))
     low, high = np.nanpercentile(drawn, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
