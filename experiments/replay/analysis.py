@@ -16,6 +16,7 @@ from experiments.gather import FINISHED, Records
 from experiments.statistics.intervals import LEVEL
 
 RESAMPLES = 1000
+"""Of the bootstrap: a correlation of eleven ranks is known to two digits by then."""
 LEAST = 4
 """Methods below which a correlation of ranks says nothing."""
 
