@@ -104,7 +104,7 @@ class StepRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data. Not by `dataclasses.asdict`, whose deep copies were a quarter of a replayed study's time."""
-        return {**vars(self), "cost": dict(vars(self.cost)), "measured": dict(self.measured)}
+        return {**vars(self), "cost": dict(vars(self.cost))}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> StepRecord:

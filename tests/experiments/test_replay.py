@@ -208,3 +208,14 @@ def test_a_replayed_experiment_has_a_page(folder, tmp_path):
     (took,) = made.tables[-1]
     assert took.name == "pace" and len(took.rows) == 3
     assert analysis.pace(found)["trials"].sum() == len(found.trials[found.trials["phase"] == "search"])
+
+
+def test_a_worker_for_every_trial_ends_when_the_longest_of_them_does(folder, tmp_path):
+    more = ("method=random_search", "workers=64", "max_trials=64", "budget=100000")
+    _, events = study(folder, tmp_path, *more, serve="nearest")
+    phases = {e["trial"]["id"]: e["phase"] for e in events if e["event"] == "asked"}
+    told = [e for e in events if e["event"] == "told" and phases[e["result"]["trial"]] == "search"]
+    assert len(told) == 64
+    for event in told:  # all began at 0, so each ends after its own cost
+        assert event["time"] == pytest.approx(event["result"]["cost"]["seconds"], abs=2e-3)
+    assert [e["time"] for e in told] == sorted(e["time"] for e in told)
