@@ -1,10 +1,10 @@
 """Curves of configurations that were never run, learned from those that were.
 
 Accuracy (validation at every step, and the test) and costs are what methods are judged by: their curves are
-standardised, the first principal components kept, and each is a Gaussian process over (φ, model size). What only rules
-look at (reward, KL, entropy, gradient norm, lengths) comes from a forest of extremely randomised trees. What is positive
-is learned in logarithms. With 48 configurations a size, GPs ranked held-out configurations better than forests did;
-``python -m experiments.replay.heldout`` says how well on the data at hand.
+standardised, the first principal components kept, and each is a Gaussian process over (φ, model size). What only
+rules look at (reward, KL, entropy, gradient norm, lengths) comes from a forest of extremely randomised trees. What is
+positive is learned in logarithms. With 48 configurations a size, GPs ranked held-out configurations better than
+forests did; ``python -m experiments.replay.heldout`` says how well on the data at hand.
 
 A run is predicted as going through: failed runs are few, and left out. Validations get the noise of a sample of
 prompts, which belongs to (configuration, model, step, seed): the same run measured twice gives the same.
