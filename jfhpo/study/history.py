@@ -70,7 +70,11 @@ class History:
     def spent(self, running: Iterable[Cost] = ()) -> Cost:
         """Everything charged to the budget: trials told, trials running, and the optimizer's own time."""
         own = Cost(seconds=self.optimizer_seconds) if self.charge_optimizer else Cost()
-        return sum(running, self._told + own)
+        total = self._told + own
+        seconds, tokens, flops = total.seconds, total.tokens, total.flops
+        for cost in running:  # asked twice a step: with a thousand workers a `Cost` for each sum would be most of it
+            seconds, tokens, flops = seconds + cost.seconds, tokens + cost.tokens, flops + cost.flops
+        return Cost(seconds, tokens, flops)
 
     def failures_in_a_row(self) -> int:
         count = 0

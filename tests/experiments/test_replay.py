@@ -21,8 +21,10 @@ from experiments.replay.sweep import SWEEPS
 from experiments.run import run_study
 from jfhpo.core.errors import UsageError
 from jfhpo.core.space import config_key
+from jfhpo.core.trial import Cost
 from jfhpo.replay.dataset import load
 from jfhpo.study.records import read_records
+from jfhpo.trainers.curves.trainer import CurvesTrainer
 from tests.replay.recorded import NAME, data_set
 
 
@@ -109,6 +111,31 @@ def test_workers_run_side_by_side_exactly_and_a_study_repeats_bit_for_bit(folder
     assert one == pytest.approx(spent, abs=0.01), "one worker's clock is what its trials cost"
     assert five < one / 2
     assert alone["spent"]["seconds"] == pytest.approx(spent, abs=0.01)
+
+
+class SavesSlowly(CurvesTrainer):
+    """Half a second for every checkpoint."""
+
+    def __init__(self, bias: float, noise: float):
+        super().__init__(bias, noise)
+        self.carried = Cost()
+
+    def save(self, path: Path) -> None:
+        self.carried += Cost(seconds=0.5)
+
+    def overhead(self) -> Cost:
+        carried, self.carried = self.carried, Cost()
+        return carried
+
+
+def test_saving_a_checkpoint_takes_its_time_on_the_clock_too(tmp_path):
+    data_set(tmp_path, 8, SavesSlowly)
+    summary, events = study(tmp_path / "data", tmp_path / "out", "method=random_search", "checkpoint_every=5")
+    (ended,) = [e["time"] for e in events if e["event"] == "recommended"]
+    assert ended == pytest.approx(summary["search_cost"]["seconds"], abs=0.01)
+    told = [e["result"] for e in events if e["event"] == "told"]
+    trained = sum(e["record"]["cost"]["seconds"] for e in events if e["event"] == "step")
+    assert told and summary["search_cost"]["seconds"] > trained + 0.5
 
 
 def _ends(events):
