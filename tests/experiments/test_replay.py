@@ -132,7 +132,8 @@ def test_saving_a_checkpoint_takes_its_time_on_the_clock_too(tmp_path):
     data_set(tmp_path, 8, SavesSlowly)
     summary, events = study(tmp_path / "data", tmp_path / "out", "method=random_search", "checkpoint_every=5")
     (ended,) = [e["time"] for e in events if e["event"] == "recommended"]
-    assert ended == pytest.approx(summary["search_cost"]["seconds"], abs=0.01)
+    last_save = 0.5  # goes on when its trial is told: only the worker waits for it
+    assert ended + last_save == pytest.approx(summary["search_cost"]["seconds"], abs=0.01)
     told = [e["result"] for e in events if e["event"] == "told"]
     trained = sum(e["record"]["cost"]["seconds"] for e in events if e["event"] == "step")
     assert told and summary["search_cost"]["seconds"] > trained + 0.5
