@@ -60,8 +60,8 @@ class SimulatedWorker:
             self.answer, took = UnusableCheckpoint(str(error)), Cost()
         except TrialFailed as error:
             self.answer, took = error, Cost()
-        # It may still be at what it was asked before, if nobody waited for that on the clock: saving a checkpoint, which
-        # holds up its own worker alone.
+        # It may still be at what it was asked before, if nobody waited for that on the clock: saving a checkpoint holds
+        # up its own worker alone.
         self.answers_at = max(self.executor.clock, self.answers_at) + took.seconds
 
     def _do(self, verb: str, arguments: tuple[Any, ...]) -> Any:
