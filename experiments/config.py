@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -37,6 +38,8 @@ NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale", "checkpoints")
 """Settings that may differ when a study is continued: they decide where and how, not what."""
 UNLESS_SET = ("max_trials",)
 """Settings that are part of a study once they are set. Studies that began before there were such ones can go on."""
+FREE = ("+problem.trainer_settings.", "+problem.models.", "+problem.data.")
+"""What `+` may add: the engine knows these settings, and refuses what is none."""
 KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -135,7 +138,7 @@ def load(words: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         defaults = _defaults(tuple(chosen))
         for word in words:
-            if word not in chosen:
+            if word not in chosen and not word.startswith(FREE):
                 _check_key(defaults, word.partition("=")[0].lstrip("+~"))
         return _compose(words, defaults)
 
@@ -234,7 +237,12 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, int | float) for v in pair)):
             raise UsageError(f"problem.recipe.lr_at_width={pair} must be [learning rate, width], e.g. [1e-6, 3584]")
         recipe["lr"] = pair[0] * pair[1] / family[conf["target"]].width
-    space = SearchSpace(_numbers(conf["space"]))
+    space = SearchSpace(_numbers(conf["space"]), runs.listed(conf))
+    recipe = space.validate(_numbers(recipe))
+    if space.listed is not None:
+        recipe, wanted = space.nearest(recipe), recipe
+        if not np.allclose(space.encode([recipe]), space.encode([wanted])):  # to the last digit it may differ
+            raise UsageError(f"problem.recipe={wanted} is not among the {len(space.listed)} configurations there are")
     problem = Problem(
         name=conf["name"],
         task=conf["task"],
@@ -244,7 +252,7 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         target=conf["target"],
         max_steps=conf["max_steps"],
         rungs=tuple(conf["rungs"]),
-        recipe=space.validate(_numbers(recipe)),
+        recipe=recipe,
         trainer=conf["trainer"],
         trainer_settings=conf["trainer_settings"],
         cost_unit=config.budget_unit,

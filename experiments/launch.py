@@ -34,6 +34,7 @@ usage: ./run_all.sh [scale] [key=value ...]        (python -m experiments.launch
   ./run_all.sh                                     scale mini: about ten minutes on 2 cores
   ./run_all.sh smoke                               everything, tiny
   ./run_all.sh full                                the benchmark: every method, hours (a scale may name its experiment)
+  ./run_all.sh replay                              every method on recorded learning curves, 100 seeds, minutes
   ./run_all.sh smoke experiment=main method=jfhpo  just that
   ./run_all.sh mini method=jfhpo seed=7            one more seed of one method
   ./run_all.sh mini out=elsewhere budget=300       other settings go into another folder
