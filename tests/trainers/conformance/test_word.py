@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
 
+from jfhpo.core.errors import UsageError
 from jfhpo.trainers.engine import engine, engines
 from tests.trainers.conformance import case as cases
 from tests.trainers.conformance.parts import END, ENGINES, PROBLEM, check, spec
@@ -34,7 +36,8 @@ def test_the_version_is_of_the_arguments_and_not_of_where_things_lie(name, monke
     assert found.version(arguments) == found.version(dict(reversed(arguments.items()))) == spec(name).version
     for key, value in arguments.items():
         changed = {**arguments, key: {**value, "other": "1"} if isinstance(value, dict) else f"{value}1"}
-        assert found.version(changed) != spec(name).version, key
+        with contextlib.suppress(UsageError):  # or it is refused
+            assert found.version(changed) != spec(name).version, key
     monkeypatch.setenv("JFHPO_CACHE", str(tmp_path))  # where base models lie
     assert found.version(found.arguments(PROBLEM | cases.case(name).problem)) == spec(name).version
 
