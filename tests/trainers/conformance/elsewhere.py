@@ -24,8 +24,9 @@ from tests.trainers.conformance.parts import KNOWN, RUNG, Seen, looked_at, make,
 KEY = CheckpointKey("conformance", "config", "model", 0, "task", "version")
 KILLS = 4
 """Places in a `save` at which a process is killed, spread over it from its first to its last."""
-OWN = ("jfhpo.core", "jfhpo.study", "jfhpo.trainers.engine")
-"""What this script has imported itself, or is nouns."""
+NOUNS = "jfhpo.core"
+OWN = frozenset(sys.modules)
+"""What this script and the engines' cases have imported themselves."""
 WRITING = os.O_WRONLY | os.O_RDWR
 TOUCHING = ("os.mkdir", "os.rename", "os.remove", "shutil.move")
 """What python reports besides the opening of files (`sys.addaudithook`)."""
@@ -50,8 +51,8 @@ def rung(name: str, folder: Path) -> Path:
 
 def imported() -> set[Path]:
     """The project's sources that this process has imported for the trainer."""
-    modules = [m for name, m in sys.modules.items() if name.startswith("jfhpo.") and not name.startswith(OWN)]
-    return {Path(module.__file__).resolve() for module in modules}
+    modules = [m for name, m in sys.modules.items() if name.startswith("jfhpo.") and name not in OWN]
+    return {Path(module.__file__).resolve() for module in modules if not module.__name__.startswith(NOUNS)}
 
 
 def hashed(name: str) -> set[Path]:
