@@ -17,10 +17,12 @@ from jfhpo.core.problem import ModelSize
 from jfhpo.core.trial import Config
 from jfhpo.replay.dataset import DATA, describe
 from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.sources import source_digest
 
 if TYPE_CHECKING:
     from jfhpo.trainers.replay.table import Table
 
+MODULE = "jfhpo.trainers.replay.trainer"
 OWN = {"serve": "table", "folder": str(DATA)}
 """The trainer's own settings, with their defaults; all others are those of the recorded trainer."""
 SERVE = ("table", "nearest", "surrogate")
@@ -86,12 +88,13 @@ def _plain(spec: Any) -> Any:
 
 
 def version(arguments: Mapping[str, Any]) -> str:
-    sources = b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
-    files = describe(arguments["data"], Path(arguments["folder"]))["files"]
-    said = {"data": arguments["data"], "serve": arguments["serve"], "files": files}
-    return hashlib.sha256(sources + json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+    """Of the sources, the settings and the recorded files; where these lie is not part of it."""
+    try:
+        files = describe(arguments["data"], Path(arguments["folder"]))["files"]
+    except UsageError:
+        files = f"none in {arguments['folder']}"  # whoever reads them will say so
+    content = [source_digest(MODULE), arguments["data"], arguments["serve"], files]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-ENGINE = Engine(
-    "replay", "jfhpo.trainers.replay.trainer:ReplayTrainer", family, arguments, version, simulated=True, listed=listed
-)
+ENGINE = Engine("replay", f"{MODULE}:ReplayTrainer", family, arguments, version, simulated=True, listed=listed)
