@@ -15,6 +15,8 @@ from typing import Any
 
 from jfhpo.core.errors import unknown
 from jfhpo.core.problem import ModelSize
+from jfhpo.core.trial import Trial
+from jfhpo.trainers.estimate import Job
 
 Settings = Mapping[str, Any]
 """The ``problem`` group of a study's configuration, as plain data."""
@@ -23,6 +25,21 @@ Settings = Mapping[str, Any]
 def no_bases(problem: Settings) -> list[Any]:
     """For an engine whose models are there already."""
     return []
+
+
+def no_gpus(problem: Settings) -> int:
+    """For an engine that runs on a CPU too."""
+    return 0
+
+
+def in_the_worker(arguments: Mapping[str, Any], trial: Trial) -> list[str]:
+    """For an engine whose trials start no program of their own."""
+    return []
+
+
+def not_estimated(problem: Settings) -> Job | None:
+    """For an engine whose steps nobody has to plan for."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -39,6 +56,12 @@ class Engine:
     """Arguments -> hash of the code and settings that decide what a trial turns out to be."""
     bases: Callable[[Settings], list[Any]] = no_bases
     """Base models of the miniature family (`jfhpo.trainers.mini.family.BaseSpec`) that have to be made first."""
+    gpus: Callable[[Settings], int] = no_gpus
+    """How many a trial of the problem cannot do without."""
+    command: Callable[[Mapping[str, Any], Trial], list[str]] = in_the_worker
+    """Arguments and a trial -> the words of the program that the trial would start, all of it checked."""
+    job: Callable[[Settings], Job | None] = not_estimated
+    """What a step is, for `jfhpo.trainers.estimate`."""
     simulated: bool = False
     """Whether costs are told and no time passes: such trials run in the study's own process, on a simulated clock."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class Run:
     def __init__(self, prefix: str):
         logging.set_verbosity_error()
         logging.disable_progress_bar()
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")  # a dozen lines a trial
         self.on_gpu = torch.cuda.is_available()
         self.in_bf16 = self.on_gpu and torch.cuda.is_bf16_supported()
         self.folder = Path(tempfile.mkdtemp(prefix=prefix))

@@ -22,13 +22,14 @@ from trl import GRPOConfig, GRPOTrainer
 from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
 from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
-from jfhpo.tasks.datasets import TrlReward, load, to_trl
+from jfhpo.tasks.datasets.own_reward import call_of
 from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.hf.run import Run, tokenizer_of
 from jfhpo.trainers.hf.sampling import answered, draw
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
 from jfhpo.trainers.trl.grpovi import GRPOVI
+from jfhpo.trainers.trl.material import material
 
 VALIDATION_K = 1
 """Samples per validation prompt."""
@@ -40,7 +41,8 @@ class GRPOVITrainer(GRPOVI, GRPOTrainer):
 
 class TrlTrainer(Trainer):
     """`models` maps a size to a Hugging Face folder or hub name; `data` holds the arguments of
-    `jfhpo.tasks.datasets.load` for data sets that are not generated."""
+    `jfhpo.tasks.datasets.load` for data sets that are not generated, or of `material.OwnSource` for a user's own, whose
+    accuracy is the mean of their reward."""
 
     def __init__(
         self,
@@ -51,8 +53,7 @@ class TrlTrainer(Trainer):
         data: Mapping[str, Any] | None = None,
     ):
         self.models, self.max_steps, self.settings = dict(models), max_steps, TrlSettings(**settings or {})
-        self.data = to_trl(load(task, **data or {}))
-        self.right = TrlReward(task, self.settings.extraction)
+        self.data, self.right = material(task, data or {}, self.settings.extraction)
         self.longest = self.settings.max_completion_length or TASKS[task].completion_length
         self.run = Run("jfhpo-trl-")
         self._carried = Cost()
@@ -102,7 +103,7 @@ class TrlTrainer(Trainer):
 
     def _reward(self, completions, completion_ids, **columns) -> list[float]:
         self.sampled += sum(map(len, completion_ids))
-        return self.right(completions=completions, **columns)
+        return self.right(completions=completions, completion_ids=completion_ids, **columns)
 
     def _steps(self) -> Iterator[StepRecord]:
         trial = self.trial
@@ -158,10 +159,9 @@ class TrlTrainer(Trainer):
         return dataclasses.replace(found, cost=cost)
 
     def _answers(self, rows: Dataset, seed: int | None) -> tuple[torch.Tensor, int]:
-        """Which rows one draw answers right, and the tokens that it took; without a seed greedily."""
+        """The reward of one draw on every row, and the tokens that it took; without a seed greedily."""
         texts, tokens = draw(self.run.model, self.tokenizer, rows["prompt"], self.longest, seed)
-        columns = {name: rows[name] for name in rows.column_names if name != "prompt"}
-        return torch.tensor(self.right(completions=texts, **columns)), tokens
+        return torch.tensor(self.right(**call_of(rows.to_list(), texts))), tokens
 
     def overhead(self) -> Cost:
         carried, self._carried = self._carried, Cost()

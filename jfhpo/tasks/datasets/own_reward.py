@@ -1,0 +1,115 @@
+"""A user's own reward function, named as ``file.py:function``: loaded, checked before anything is launched, and called.
+
+It is the function that their job has already: for TRL ``reward(completions, **columns) -> list of numbers``, for verl
+``compute_score(data_source, solution_str, ground_truth, extra_info) -> number or mapping with score``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jfhpo.core.errors import UsageError
+from jfhpo.tasks.datasets.rewards import TrlReward
+from jfhpo.tasks.datasets.splits import names
+
+TRL_CALL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+"""What TRL 1.16 hands a reward function in training, besides the columns of the data."""
+VERL_CALL = ("data_source", "solution_str", "ground_truth", "extra_info")
+
+
+def is_file(reward: str) -> bool:
+    """Whether a reward is a user's own, and not the name of one of our data sets."""
+    return reward.partition(":")[0].endswith(".py")
+
+
+def load_function(reward: str) -> Callable[..., Any]:
+    """The function of ``file.py:function``; a `UsageError` names what is missing of it."""
+    file, _, name = reward.partition(":")
+    path = Path(file).expanduser()
+    if not name:
+        raise UsageError(f"reward={reward} must name the function too: {file}:<function>")
+    if not path.is_file():
+        raise UsageError(f"reward={reward}: no file {path}")
+    spec = importlib.util.spec_from_file_location(f"own_reward_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file does when it is imported
+        raise UsageError(f"reward={reward}: {path} cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        own = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__]
+        raise UsageError(f"reward={reward}: {path} holds no function {name}; it has {', '.join(own) or 'none'}")
+    return function
+
+
+def check_verl(reward: str) -> None:
+    """A `UsageError` where verl could not call this function."""
+    _check_call(reward, load_function(reward), VERL_CALL)
+
+
+class OwnReward:
+    """A user's TRL reward function; its answers are checked at every call.
+
+    Args:
+        reward: ``file.py:function``.
+    """
+
+    def __init__(self, reward: str):
+        self.reward, self.function = reward, load_function(reward)
+        self.__name__ = reward.partition(":")[2]  # TRL logs it under this name
+
+    def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float]:
+        """One reward per completion.
+
+        Raises:
+            ValueError: for anything else, naming the function, which completion and what it got.
+        """
+        found = list(self.function(completions=completions, **columns))
+        if len(found) != len(completions):
+            raise ValueError(f"reward {self.reward} gave {len(found)} numbers for {len(completions)} completions")
+        for at, value in enumerate(found):
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"reward {self.reward} gave {value!r} for completion {at}; it must be a finite number")
+        return [float(value) for value in found]
+
+    def try_on(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A `UsageError` where the function cannot be called on these rows, with an empty completion for each."""
+        columns = [name for name in rows[0] if name != "prompt"]
+        _check_call(self.reward, self.function, [*TRL_CALL, *columns])
+        try:
+            self(**call_of(rows, [""] * len(rows)))
+        except Exception as error:  # whatever a user's function does
+            what = f"{type(error).__name__}: {error}"
+            raise UsageError(f"reward={self.reward} fails on an empty completion of the first rows: {what}") from error
+
+
+def call_of(rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a reward function for one completion per row, in the form that TRL gives it: text for a text
+    prompt, messages for messages."""
+    chat = not isinstance(rows[0]["prompt"], str)
+    completions = [[{"role": "assistant", "content": text}] for text in texts] if chat else list(texts)
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
+    return {"prompts": [row["prompt"] for row in rows], "completions": completions, **columns}
+
+
+def trl_reward(reward: str, extraction: str = "strict") -> OwnReward | TrlReward:
+    """The reward function for TRL, of a file or of one of our data sets."""
+    if is_file(reward):
+        return OwnReward(reward)
+    if reward not in names():
+        known = ", ".join(names())
+        raise UsageError(f"reward={reward} must be file.py:function, or a check of ours: {known}")
+    return TrlReward(reward, extraction)
+
+
+def _check_call(reward: str, function: Callable[..., Any], given: Sequence[str]) -> None:
+    try:
+        inspect.signature(function).bind(**dict.fromkeys(given))
+    except TypeError as error:
+        raise UsageError(f"reward={reward} cannot take what it will be called with: {error}; add **kwargs") from error
