@@ -30,8 +30,17 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 DEAD: Mapping[str, str] = {
     f"{ACTOR}.clip_ratio": f"{ACTOR}.clip_ratio_low and {ACTOR}.clip_ratio_high",
     f"{ACTOR}.grad_clip": f"{ACTOR}.optim.clip_grad",
+    f"{ACTOR}.use_torch_compile": f"{ACTOR}.fsdp_config.use_torch_compile",
+    "actor_rollout_ref.ref.use_torch_compile": "actor_rollout_ref.ref.fsdp_config.use_torch_compile",
 }
 """Keys that verl accepts and does not act on -> those it does."""
+IDLE: Mapping[str, str] = {
+    f"{ACTOR}.kl_loss_coef": f"{ACTOR}.use_kl_loss",
+    f"{ACTOR}.kl_loss_type": f"{ACTOR}.use_kl_loss",
+    "algorithm.kl_ctrl.kl_coef": "algorithm.use_kl_in_reward",
+    "algorithm.kl_penalty": "algorithm.use_kl_in_reward",
+}
+"""Keys that verl acts on only under a switch -> the switch, off by default."""
 
 
 def assignments(config: Config) -> dict[str, Any]:

@@ -1,0 +1,57 @@
+"""What a run of verl reads: prompts as parquet files, in the order of the study's seed, and the lengths of prompts."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from jfhpo.core.errors import UsageError
+from jfhpo.tasks.datasets import Prompts, to_verl
+from jfhpo.tasks.datasets.splits import Row
+
+
+def in_order(prompts: Prompts, steps: int, each: int, seed: int, folder: Path) -> Path:
+    """The training prompts of the whole horizon as one parquet file: permutation after permutation, dealt in steps of
+    `each` prompts, as the miniature trainer deals them.
+
+    verl reads it from front to back without shuffling. The horizon is then one epoch of verl's, and a resume at the
+    end of an epoch, which can do no step at all (verl's pull requests 5725 and 7401), does not arise.
+    """
+    import torch
+
+    from jfhpo.trainers.mini.grpo import PromptOrder
+
+    rows = prompts.splits["train"]
+    order = PromptOrder(len(rows), torch.Generator().manual_seed(2 * seed))
+    dealt = [rows[int(i)] for _ in range(steps) for i in order.next(each)]
+    return to_verl(dataclasses.replace(prompts, splits={"train": dealt}), folder)["train"]
+
+
+def check_batch(prompts: Prompts, each: int) -> None:
+    """A `UsageError` where a step wants more prompts than there are."""
+    if each > (rows := len(prompts.splits["train"])):
+        raise UsageError(f"data.train_batch_size={each} is more than the {rows} training prompts of {prompts.name}")
+
+
+def prompt_length(prompts: Prompts, tokenizer: object, at_most: int | None) -> int:
+    """Tokens of the longest prompt of any split, as verl will make them from messages.
+
+    Raises:
+        UsageError: a prompt longer than `at_most`, with its split and row.
+    """
+    longest = 0
+    for split, rows in prompts.splits.items():
+        for row, length in zip(rows, _lengths(rows, tokenizer), strict=True):
+            if at_most is not None and length > at_most:
+                raise UsageError(
+                    f"split {split} of {prompts.name}, row {row.index + 1}: the prompt has {length} tokens, more than "
+                    f"problem.trainer_settings.max_prompt_length={at_most}"
+                )
+            longest = max(longest, length)
+    return at_most or longest
+
+
+def _lengths(rows: list[Row], tokenizer: object) -> list[int]:
+    messages = [[{"role": "user", "content": row.prompt}] for row in rows]
+    texts = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]

@@ -1,0 +1,224 @@
+"""`VerlTrainer`: verl's GRPO, one trial at a time, a child process per segment, driven step by step.
+
+A segment is a run of verl from the base model or a checkpoint; it waits at its gate after every step, so that records,
+checkpoints, evaluations and the end fall on exactly the step where the study wants them. A study that goes on with the
+very checkpoint that the child has just written (the test of a finished trial, say) finds the child still there.
+
+**Costs** are seconds on a GPU, and on a CPU the CPU seconds of all processes of the run; start-up, loading and saving
+are overhead. **Repetition** goes as far as verl's: prompts come in the same order and every seed is the trial's, but
+sampling by vLLM is not bit-reproducible. A resumed run samples from seeds of its own, or it would draw the randomness
+of the first steps again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from jfhpo.core.trainer import CheckpointError, Evaluation, Trainer, TrainingFailed
+from jfhpo.core.trial import Cost, StepRecord, Trial
+from jfhpo.tasks import TASKS
+from jfhpo.tasks.datasets import load, to_verl
+from jfhpo.trainers.hf import checkpoints
+from jfhpo.trainers.verl import data, models, wide_heads
+from jfhpo.trainers.verl.compose import compose
+from jfhpo.trainers.verl.ranges import BATCH, N
+from jfhpo.trainers.verl.segment import MAIN, Segment
+from jfhpo.trainers.verl.settings import VerlSettings
+from jfhpo.trainers.verl.words import AGENT_LOOPS, Place, environment_of, segment_words, shape
+
+VALIDATION_K = 1
+"""Samples per validation prompt."""
+WHOLE = ("data.pt", "actor/model_*", "actor/optim_*", "actor/extra_state_*")
+"""What a checkpoint of verl's must hold to be gone on from."""
+
+
+class VerlTrainer(Trainer):
+    """`models` maps a size to a Hugging Face folder or hub name; `data` holds the arguments of
+    `jfhpo.tasks.datasets.load` for data sets that are not generated. `main` is the command of a run, for tests."""
+
+    def __init__(
+        self,
+        task: str,
+        models: Mapping[str, str],
+        max_steps: int,
+        settings: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        main: tuple[str, ...] = MAIN,
+    ):
+        self.models, self.max_steps, self.main = dict(models), max_steps, main
+        self.settings = VerlSettings.of(settings or {})
+        self.prompts = load(task, **data or {})
+        self.completion_length = self.settings.max_completion_length or TASKS[task].completion_length
+        self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-data-"))
+        held_out = {split: rows for split, rows in self.prompts.splits.items() if split != "train"}
+        self.files = to_verl(dataclasses.replace(self.prompts, splits=held_out), self.folder)
+        self.segment: Segment | None = None
+        self._ended_segments = 0.0
+        self._carried = Cost()
+
+    # -- the protocol
+
+    def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
+        began = self._now()
+        held = checkpoints.read(checkpoint, trial) if checkpoint is not None else {}
+        if not self._stands_at(trial, held):
+            self._leave()
+            self._launch(trial, checkpoint, held)
+        self.trial, self.step = trial, int(held.get("step", 0))
+        self._carried += Cost(seconds=self._now() - began)
+        return self._steps()
+
+    def save(self, path: Path) -> None:
+        began = self._now()
+        written = self.segment.save()
+        if missing := missing_parts(written):
+            raise TrainingFailed(f"verl's checkpoint of step {self.step} has no {missing}")
+        whole = self.segment.folder / "whole"
+        whole.mkdir()
+        shutil.move(written, whole / written.name)
+        checkpoints.publish(
+            whole, path, self.trial, step=self.step, learning_rate=self.learning_rate, segment=self.segment.folder.name
+        )
+        self._carried += Cost(seconds=self._now() - began)
+
+    def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:
+        """As the protocol says, but for `seed`: vLLM's stream goes on from the training's, so that the draws are
+        fresh ones whichever it is."""
+        began = self._now()
+        right, tokens = self.segment.evaluate(self.files[split], k, greedy=False)
+        best = math.nan
+        if greedy:
+            first, drawn = self.segment.evaluate(self.files[split], 1, greedy=True)
+            best, tokens = _mean([answers[0] for answers in first]), tokens + drawn
+        shares = [_mean(answers) for answers in right]
+        mean = _mean(shares)
+        spread = sum((share - mean) ** 2 for share in shares) / max(1, len(shares) - 1)
+        cost = Cost(self._now() - began, tokens, 2.0 * self.weights * tokens)
+        return Evaluation(split, len(right), best, mean, math.sqrt(spread / len(shares)), k, cost)
+
+    def overhead(self) -> Cost:
+        carried, self._carried = self._carried, Cost()
+        return carried
+
+    def close(self) -> None:
+        """End the child, if there is one, and remove what was written. A worker that is killed needs none of this:
+        `jfhpo.trainers.verl.guard` sees to it."""
+        self._leave()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- one segment
+
+    def _stands_at(self, trial: Trial, held: Mapping[str, Any]) -> bool:
+        """Whether the child waits at the very step that this checkpoint is of, having written it itself."""
+        if self.segment is None or not self.segment.waits() or "segment" not in held:
+            return False
+        return (
+            held["segment"] == self.segment.folder.name
+            and int(held["step"]) == self.segment.step
+            and checkpoints.identity(trial) == checkpoints.identity(self.trial)
+        )
+
+    def _launch(self, trial: Trial, checkpoint: Path | None, held: Mapping[str, Any]) -> None:
+        settings, step = self.settings, int(held.get("step", 0))
+        kept = None if checkpoint is None else checkpoint.absolute() / f"global_step_{step}"
+        if kept is not None and (missing := missing_parts(kept)):
+            raise CheckpointError(f"checkpoint {checkpoint} has no {missing}")
+        model = models.read(self.models[trial.fidelity.model])
+        self.weights, on_cpu = model.weights, models.on_cpu(settings.device)
+        decided = shape(trial.config, settings)
+        self.responses, self.epochs = int(decided[BATCH] * decided[N]), settings.epochs
+        self.learning_rate = held.get("learning_rate", math.nan)
+        self.segment = Segment(settings.timeout, Path(settings.logs) if settings.logs else None)
+        place = Place(
+            folder=self.segment.folder,
+            model=self._runnable(trial.fidelity.model, model.path),
+            train=data.in_order(self.prompts, self.max_steps, decided[BATCH], trial.seed, self.segment.folder / "data"),
+            validation=self.files["validation"],
+            prompt_length=data.prompt_length(self.prompts, model.tokenizer, settings.max_prompt_length),
+            completion_length=self.completion_length,
+            max_steps=self.max_steps,
+            on_cpu=on_cpu,
+            seed=(trial.seed + 1_000_003 * step) % 2**31,
+            checkpoint=kept,
+        )
+        (self.segment.folder / "agent_loops.yaml").write_text(AGENT_LOOPS)
+        words = segment_words(trial.config, settings, place)
+        if self.main is MAIN:
+            config = compose(words)
+            if math.isnan(self.learning_rate) and config.actor_rollout_ref.actor.optim.lr_warmup_steps <= 0:
+                self.learning_rate = float(config.actor_rollout_ref.actor.optim.lr)
+        at = self.segment.launch(words, environment_of(settings, on_cpu), self.main)
+        if at != step:
+            raise TrainingFailed(f"verl started from step {at}, the checkpoint is of step {step}")
+
+    def _runnable(self, size: str, path: str) -> str:
+        """The model's folder, or where vLLM has no kernel for its heads, one with the same model and wider heads."""
+        if not Path(path).is_dir() or not wide_heads.needed(Path(path)):
+            return path
+        out = self.folder / "models" / size
+        if not out.exists():
+            wide_heads.widen(Path(path), out)
+        return str(out)
+
+    def _steps(self) -> Iterator[StepRecord]:
+        trial = self.trial
+        while self.step < trial.fidelity.steps:
+            began = self._now()
+            logged = self.segment.next()
+            self.step = self.segment.step
+            tokens = round(logged["response_length/mean"] * self.responses)
+            read = tokens + round(logged["prompt_length/mean"] * self.responses)
+            cost = Cost(0.0, tokens, 2.0 * self.weights * read * (1 + 4 * self.epochs))
+            for name in ("actor/loss", "actor/grad_norm"):
+                if not math.isfinite(logged[name]):
+                    self._carried += dataclasses.replace(cost, seconds=self._now() - began)
+                    raise TrainingFailed(f"{name} is {logged[name]} at step {self.step}")
+            accuracy = None
+            if self.step == trial.fidelity.steps or self.step in trial.validate_at:
+                validation = self.evaluate("validation", VALIDATION_K, greedy=False)
+                accuracy, cost = validation.mean_at_k, cost + validation.cost
+            # verl logs the rate that the schedule has moved on to: the next step's.
+            rate, self.learning_rate = self.learning_rate, logged["actor/lr"]
+            yield StepRecord(
+                step=self.step,
+                reward_mean=logged["critic/score/mean"],
+                kl=logged["actor/kl_loss"],
+                entropy=logged["actor/entropy"],
+                grad_norm=logged["actor/grad_norm"],
+                clip_fraction=logged["actor/pg_clipfrac"],
+                completion_length=logged["response_length/mean"],
+                learning_rate=rate,
+                loss=logged["actor/loss"],
+                cost=dataclasses.replace(cost, seconds=self._now() - began),
+                val_accuracy=accuracy,
+            )
+
+    def _now(self) -> float:
+        """CPU seconds of this process and of all segments, or where a GPU does the work, seconds."""
+        if not models.on_cpu(self.settings.device):
+            return time.perf_counter()
+        running = self.segment.cpu_seconds() if self.segment is not None else 0.0
+        return time.process_time() + self._ended_segments + running
+
+    def _leave(self) -> None:
+        """Leave the training where it is, and nothing of it behind."""
+        if self.segment is not None:
+            segment, self.segment = self.segment, None
+            segment.close()
+            self._ended_segments += segment.cpu_seconds()
+
+
+def missing_parts(folder: Path) -> str:
+    """What a ``global_step_<N>`` folder lacks of `WHOLE`; empty where it is whole."""
+    return ", ".join(part for part in WHOLE if not any(folder.glob(part)))
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
