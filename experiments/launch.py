@@ -21,7 +21,7 @@ from experiments.config import bases_of, build_problem, groups, label_of, load, 
 from experiments.plan import planned, shell
 from experiments.plan_view import show_plan
 from experiments.progress import progress_view
-from experiments.run import Parts, build_study, check_folder, check_gpus, check_registry, make_bases, prepare_folder
+from experiments.run import Parts, build_study, check_folder, check_machine, check_registry, make_bases, prepare_folder
 from experiments.simulate import simulate
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
@@ -303,7 +303,7 @@ def launch(words: Sequence[str], console: Console, present: Present) -> int:
         console.print(line, markup=False, highlight=False)
     for job in jobs:
         if not job.done:
-            check_gpus(job.config)
+            check_machine(job.config)
     check(jobs)
     check_registry(jobs[0].config)  # one registry for all
     for job in jobs:

@@ -19,7 +19,7 @@ from experiments.run import Parts, build_study, checkpoints_of
 from jfhpo.core.trial import Trial
 from jfhpo.study.checkpoint_database import glance
 from jfhpo.study.records import SUMMARY, read_records
-from jfhpo.trainers.engine import engine
+from jfhpo.trainers.engine import Launch, engine
 from jfhpo.trainers.estimate import Assumptions, Job, Memory, Shape, Step, memory, step
 
 FINISHED, BEGUN, MISSING = "finished", "begun", "to run"
@@ -36,8 +36,8 @@ class Planned:
     folder: Path
     first: Trial
     """What it launches first."""
-    launched: tuple[str, ...]
-    """The command of that trial; empty where the engine starts no other program than the study's own worker."""
+    launched: Launch
+    """The program of that trial."""
     state: str
     told: int
     """Trials that have ended."""
@@ -72,8 +72,8 @@ def planned(command: str, config: DictConfig) -> Planned:
     state = FINISHED if (folder / SUMMARY).exists() else BEGUN if (folder / "records.jsonl").exists() else MISSING
     scope = "/".join((config.experiment, config.problem.name, label_of(config), f"seed={config.seed}"))
     held = glance(checkpoints_of(config)).get(scope, (0, 0)) if config.checkpoints else (0, 0)
-    words = engine(parts.trainer.name).command(parts.trainer.arguments, trial)
-    return Planned(command, config, parts, folder, trial, tuple(words), state, told, spent, *held)
+    launched = engine(parts.trainer.name).launch(parts.trainer.arguments, trial)
+    return Planned(command, config, parts, folder, trial, launched, state, told, spent, *held)
 
 
 def is_recipe(plan: Planned) -> bool:
@@ -118,6 +118,16 @@ def needs(plans: Sequence[Planned], assumed: Assumptions) -> list[Need]:
                 sizes = (shape, job, assumed)
                 found.append(Need(name, problem[role], role, problem["max_steps"], job, memory(*sizes), step(*sizes)))
     return found
+
+
+def command_of(launched: Launch) -> list[str]:
+    """The words to type for it."""
+    return [
+        *(f"{name}={value}" for name, value in launched.environment.items()),
+        "python",
+        *launched.program,
+        *launched.words,
+    ]
 
 
 def shell(words: Sequence[str], width: int = 118) -> str:

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from experiments.plan import BEGUN, FINISHED, MISSING, Need, Planned, is_recipe, needs, shell
+from experiments.plan import BEGUN, FINISHED, MISSING, Need, Planned, command_of, is_recipe, needs, shell
 from jfhpo.trainers.estimate import Assumptions, Memory, Term
 
 WIDTH = 120
@@ -46,7 +46,7 @@ def show_plan(
         console.out(FORMULAS, highlight=False)
         values = ", ".join(f"{f.name}={getattr(assumed, f.name):g}" for f in fields(assumed))
         console.out(f"assumed, not measured: {values}", highlight=False)
-    for line in [*_bounds(plans, found), *_reused(plans), *notes]:
+    for line in [*_bounds(plans, found), *_reused(plans), *_checked(plans), *notes]:
         console.out(line, highlight=False)
 
 
@@ -95,7 +95,7 @@ def _commands(plans: Sequence[Planned]) -> list[str]:
     lines = ["", "commands (the first trial of each study; those after it depend on results)"]
     by_launch: dict[tuple[str, ...], list[Planned]] = defaultdict(list)
     for plan in plans:
-        trial = plan.launched or (str(plan.first.fidelity), str(plan.first.config))
+        trial = plan.launched.words or (str(plan.first.fidelity), str(plan.first.config))
         by_launch[(plan.config.problem.name, *trial)].append(plan)
     for studies in by_launch.values():
         lines.append("")
@@ -104,8 +104,8 @@ def _commands(plans: Sequence[Planned]) -> list[str]:
         what = "the recipe" if is_recipe(one) else ", ".join(f"{k}={_short(v)}" for k, v in one.first.config.items())
         fidelity = one.first.fidelity
         lines.append(f"# first trial: {what} on {fidelity.model}, {fidelity.steps} steps")
-        if one.launched:
-            lines.append(shell(one.launched))
+        if one.launched.words:
+            lines.append(shell(command_of(one.launched)))
         else:
             lines.append(f"# in the study's own worker, trainer {one.parts.trainer.name}: no other program is started")
     return [*lines, ""]
@@ -193,6 +193,11 @@ def _bounds(plans: Sequence[Planned], found: Sequence[Need]) -> list[str]:
 
 def _hours_left(plan: Planned) -> float:
     return max(0.0, plan.config.budget - plan.spent) / 3600
+
+
+def _checked(plans: Sequence[Planned]) -> list[str]:
+    launched = {plan.launched.words: plan.launched.checks for plan in plans if plan.launched.words}
+    return [f"checked: {len(launched)} commands; {said}" for said in dict.fromkeys(launched.values())]
 
 
 def _reused(plans: Sequence[Planned]) -> list[str]:

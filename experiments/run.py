@@ -147,14 +147,15 @@ def _refuse_other(path: Path, held: dict[str, Any], wanted: dict[str, Any], pref
             )
 
 
-def check_gpus(config: DictConfig) -> None:
-    """A `UsageError` where the study needs more GPUs than this machine has."""
+def check_machine(config: DictConfig) -> None:
+    """A `UsageError` where the study needs more GPUs than this machine has, or a library that is not installed."""
     conf = plain(config)["problem"]
     if (needed := engine(conf["trainer"]).gpus(conf)) > (here := visible_gpus()):
         raise UsageError(
             f"problem={conf['name']} needs {needed} GPUs, and this machine has {here or 'none'}; --dry-run says what "
             "would be launched, problem.trainer_settings.gpus=… sets another number"
         )
+    engine(conf["trainer"]).check_installed()
 
 
 def visible_gpus() -> int:
@@ -200,7 +201,7 @@ def run_study(config: DictConfig, console: Console | None) -> dict[str, Any]:
     """Run one configured study to its end and return its summary; without a console, in silence."""
     parts = build_study(config)
     if not (study_folder(config) / SUMMARY).exists():
-        check_gpus(config)
+        check_machine(config)
     folder = prepare_folder(config)
     # The registry before the bases: they take minutes, and a bad registry is bad at once.
     with open_registry(config, parts.trainer.simulated) as registry:

@@ -7,10 +7,14 @@ from dataclasses import fields
 from typing import Any
 
 from experiments.tune.file import TuneFile
+from jfhpo.core.errors import unknown
 from jfhpo.tasks.datasets.own import OWN
 from jfhpo.trainers.hf.problem import check_names
 from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings
-from jfhpo.trainers.verl.overrides import KEYS
+from jfhpo.trainers.verl.overrides import ACTOR, KEYS
+from jfhpo.trainers.verl.ranges import MINI
+from jfhpo.trainers.verl.settings import VerlSettings
+from jfhpo.trainers.verl.words import word
 
 NAMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {"trl": FIELDS, "verl": KEYS}
 """Engine -> our name of a hyperparameter -> its own keys."""
@@ -56,5 +60,31 @@ def _trl(file: TuneFile) -> dict[str, Any]:
     return {key: value for key, value in file.settings.items() if key in ours} | {"arguments": theirs}
 
 
+VERL_SETTINGS = {
+    "data.train_batch_size": "prompts_per_step", "data.max_prompt_length": "max_prompt_length",
+    "data.max_response_length": "max_completion_length", "trainer.n_gpus_per_node": "gpus",
+    "trainer.device": "device", f"{ACTOR}.ppo_epochs": "epochs",
+}  # fmt: skip
+"""verl's keys that are settings of our trainer -> their names."""
+
+
 def _verl(file: TuneFile) -> dict[str, Any]:
-    raise NotImplementedError
+    """Settings of ours (`VerlSettings`) and verl's own keys, which the user may mix; our name of a hyperparameter stands
+    for its keys."""
+    ours = {f.name for f in fields(VerlSettings)} - {"overrides"}
+    found: dict[str, Any] = {"device": "cuda"}
+    theirs: dict[str, Any] = {}
+    for key, value in file.settings.items():
+        name = VERL_SETTINGS.get(key, key)
+        if name in ours:
+            found[name] = value
+        else:
+            theirs |= dict.fromkeys(KEYS.get(key, (key,)), value)
+    batch, mini = found.get("prompts_per_step", VerlSettings.prompts_per_step), theirs.pop(MINI, None)
+    if mini is not None:
+        if not isinstance(mini, int) or mini < 1 or batch % mini:
+            raise file.error(f"settings.{MINI}={mini} does not divide data.train_batch_size={batch}, both in prompts")
+        found["minibatches"] = batch // mini
+    if unread := [key for key in theirs if "." not in key]:
+        raise file.error(str(unknown("key of settings", unread[0], [*ours, *KEYS, "a dotted key of verl's"])))
+    return found | {"overrides": [word(item) for item in theirs.items()]}

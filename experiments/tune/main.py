@@ -24,11 +24,11 @@ def tune(path: Path, dry_run: bool, console: Console) -> int:
     file = read_tune_file(path)
     try:
         config = study_config(file)
+        folder = check_folder(config)
         if dry_run:
             show_plan(str(path), [planned(f"jfhpo tune --config {path}", config)], console, {})
             return 0
         parts = build_study(config)
-        folder = check_folder(config)
     except UsageError as error:
         raise in_their_words(file, error) from error
     summary = run_study(config, console)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,32 @@ def no_bases(problem: Settings) -> list[Any]:
     return []
 
 
+def no_check() -> None:
+    """For an engine that is there, or refuses in `arguments`."""
+
+
 def no_gpus(problem: Settings) -> int:
     """For an engine that runs on a CPU too."""
     return 0
 
 
-def in_the_worker(arguments: Mapping[str, Any], trial: Trial) -> list[str]:
+@dataclass(frozen=True)
+class Launch:
+    """A program that a trial starts."""
+
+    words: tuple[str, ...] = ()
+    """Its arguments; empty where a trial starts none and runs in the study's own worker."""
+    program: tuple[str, ...] = ()
+    """What Python is to run."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Besides the study's own."""
+    checks: str = ""
+    """What these words were checked against, and what they were not."""
+
+
+def in_the_worker(arguments: Mapping[str, Any], trial: Trial) -> Launch:
     """For an engine whose trials start no program of their own."""
-    return []
+    return Launch()
 
 
 def not_estimated(problem: Settings) -> Job | None:
@@ -58,10 +76,13 @@ class Engine:
     """Base models of the miniature family (`jfhpo.trainers.mini.family.BaseSpec`) that have to be made first."""
     gpus: Callable[[Settings], int] = no_gpus
     """How many a trial of the problem cannot do without."""
-    command: Callable[[Mapping[str, Any], Trial], list[str]] = in_the_worker
-    """Arguments and a trial -> the words of the program that the trial would start, all of it checked."""
+    launch: Callable[[Mapping[str, Any], Trial], Launch] = in_the_worker
+    """Arguments and a trial -> the program that it would start, checked as far as this machine can."""
     job: Callable[[Settings], Job | None] = not_estimated
     """What a step is, for `jfhpo.trainers.estimate`."""
+    check_installed: Callable[[], object] = no_check
+    """A `UsageError` with the extra that brings it, where what trials are built on is not installed and a dry run could
+    do without."""
     simulated: bool = False
     """Whether costs are told and no time passes: such trials run in the study's own process, on a simulated clock."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.tasks.datasets.reading import SUFFIXES, Placed, hub_rows, rows_of
-from jfhpo.tasks.datasets.splits import carve_by
+from jfhpo.tasks.datasets.splits import Prompts, Row, carve_by
 
 OWN = "own"
 """``problem.task`` of a user's own data."""
@@ -78,6 +78,15 @@ def read_own(
     shared = sum(prompt_key(row) in held_out for row in found["train"])
     tested = "test" in found
     return OwnData({**found, "test": found["test"] if tested else found["validation"]}, tested, shared)
+
+
+def prompts_of(data: OwnData) -> Prompts:
+    """A user's rows for verl where prompts of ours are taken; they go out as they came in."""
+    splits = {
+        split: [Row(prompt_key(row), "", at, own=row) for at, row in enumerate(rows)]
+        for split, rows in data.splits.items()
+    }
+    return Prompts(OWN, OWN, OWN, True, splits, {})
 
 
 def local_files(*sources: str | None) -> list[Path]:

@@ -6,6 +6,7 @@ It is the function that their job has already: for TRL ``reward(completions, **c
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import math
@@ -48,9 +49,15 @@ def load_function(reward: str) -> Callable[..., Any]:
     return function
 
 
-def check_verl(reward: str) -> None:
-    """A `UsageError` where verl could not call this function."""
+def check_verl(reward: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A `UsageError` where verl could not call this function, or not for an empty response to these rows."""
     _check_call(reward, load_function(reward), VERL_CALL)
+    for row in rows:
+        try:
+            compute_score(row["data_source"], "", row["reward_model"]["ground_truth"], row.get("extra_info"), reward)
+        except Exception as error:  # whatever a user's function does
+            what = f"{type(error).__name__}: {error}"
+            raise UsageError(f"reward={reward} fails on an empty response to one of the rows: {what}") from error
 
 
 class OwnReward:
@@ -87,6 +94,33 @@ class OwnReward:
         except Exception as error:  # whatever a user's function does
             what = f"{type(error).__name__}: {error}"
             raise UsageError(f"reward={self.reward} fails on an empty completion of the first rows: {what}") from error
+
+
+def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: str,
+    extra_info: Mapping[str, Any] | None = None,
+    reward: str = "",
+) -> dict[str, float]:
+    """verl's custom reward function around the user's, `reward` (from ``custom_reward_function.reward_kwargs``): with
+    ``acc``, which validation reads, where theirs gives a number or a mapping without it.
+
+    Raises:
+        ValueError: where theirs gives no finite number.
+    """
+    found = _verl_function(reward)(
+        data_source=data_source, solution_str=solution_str, ground_truth=ground_truth, extra_info=extra_info
+    )
+    score = found.get("score") if isinstance(found, Mapping) else found
+    if not isinstance(score, int | float) or not math.isfinite(score):
+        raise ValueError(f"reward {reward} gave {found!r}; it must be a finite number, or a mapping with one as score")
+    return {"acc": float(score), **(found if isinstance(found, Mapping) else {}), "score": float(score)}
+
+
+@functools.cache
+def _verl_function(reward: str) -> Callable[..., Any]:
+    return load_function(reward)
 
 
 def call_of(rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> dict[str, Any]:

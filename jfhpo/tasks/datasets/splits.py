@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.tasks import TASKS
@@ -37,6 +37,8 @@ class Row:
     """Place in the split of the source that it comes from, from 0."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """What results are broken down by: MATH's level and type, MMLU's subject."""
+    own: Mapping[str, Any] | None = None
+    """A user's own row in verl's columns, which goes out as it came in (`jfhpo.tasks.datasets.own`)."""
 
 
 @dataclass(frozen=True)

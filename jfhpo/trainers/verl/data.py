@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jfhpo.core.errors import UsageError
-from jfhpo.tasks.datasets import Prompts, to_verl
+from jfhpo.tasks.datasets import Prompts, load, own, to_verl
+from jfhpo.tasks.datasets.own import OWN
+from jfhpo.tasks.datasets.own_reward import is_file
 from jfhpo.tasks.datasets.splits import Row
+
+
+def prompts_of(task: str, source: Mapping[str, Any]) -> Prompts:
+    """The prompts of a task of ours, or of ``own``: a user's rows (`jfhpo.tasks.datasets.own.read_own`)."""
+    if task != OWN:
+        return load(task, **source)
+    return own.prompts_of(own.read_own("verl", **{name: value for name, value in source.items() if name != "reward"}))
+
+
+def reward_words(task: str, source: Mapping[str, Any], extraction: str) -> dict[str, str]:
+    """verl's keys that name the reward: ours of this task, or the user's own function."""
+    at, module, kwargs = "reward.custom_reward_function", "rewards", {"extraction": extraction}
+    if task == OWN and is_file(source["reward"]):
+        module, kwargs = "own_reward", {"reward": source["reward"]}
+    return {
+        f"{at}.path": f"pkg://jfhpo.tasks.datasets.{module}",
+        f"{at}.name": "compute_score",
+        **{f"+{at}.reward_kwargs.{name}": value for name, value in kwargs.items()},
+    }
 
 
 def in_order(prompts: Prompts, steps: int, each: int, seed: int, folder: Path) -> Path:
@@ -52,6 +75,6 @@ def prompt_length(prompts: Prompts, tokenizer: object, at_most: int | None) -> i
 
 
 def _lengths(rows: list[Row], tokenizer: object) -> list[int]:
-    messages = [[{"role": "user", "content": row.prompt}] for row in rows]
+    messages = [row.own["prompt"] if row.own else [{"role": "user", "content": row.prompt}] for row in rows]
     texts = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]

@@ -7,6 +7,7 @@ The horizon is always the problem's, whatever the trial's own number of steps: v
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class Place:
     completion_length: int
     max_steps: int
     on_cpu: bool
+    reward: Mapping[str, str]
+    """verl's keys that name it (`jfhpo.trainers.verl.data.reward_words`)."""
     seed: int = 0
     checkpoint: Path | None = None
     """A ``global_step_<N>`` folder of verl's."""
@@ -119,9 +122,7 @@ def _tied(settings: VerlSettings, place: Place) -> dict[str, Any]:
         f"{ROLLOUT}.val_kwargs.temperature": 1.0,
         f"{ROLLOUT}.agent.default_agent_loop": "jfhpo_single_turn",
         f"{ROLLOUT}.agent.agent_loop_config_path": place.folder / "agent_loops.yaml",
-        "reward.custom_reward_function.path": "pkg://jfhpo.tasks.datasets.rewards",
-        "reward.custom_reward_function.name": "compute_score",
-        "+reward.custom_reward_function.reward_kwargs.extraction": settings.extraction,
+        **place.reward,
         "trainer.nnodes": 1,
         "trainer.n_gpus_per_node": settings.gpus,
         "trainer.device": "cpu" if place.on_cpu else "cuda",
@@ -144,12 +145,17 @@ def _tied(settings: VerlSettings, place: Place) -> dict[str, Any]:
 
 def _ray(settings: VerlSettings, place: Place) -> list[str]:
     if settings.ray_address is not None:
-        environment = {"VERL_FILE_LOGGER_PATH": str(place.folder / "metrics.jsonl")} | environment_of(settings, place.on_cpu)
+        environment = {"VERL_FILE_LOGGER_PATH": str(place.folder / "metrics.jsonl")} | environment_of(
+            settings, place.on_cpu
+        )
         at = "+ray_kwargs.ray_init"
         return [f"{at}.address={_text(settings.ray_address)}"] + [
             f"{at}.runtime_env.env_vars.{name}={_text(value)}" for name, value in environment.items()
         ]
-    words = [f"+ray_kwargs.ray_init._temp_dir={_text(place.folder / 'ray')}", "+ray_kwargs.ray_init.include_dashboard=False"]
+    words = [
+        f"+ray_kwargs.ray_init._temp_dir={_text(place.folder / 'ray')}",
+        "+ray_kwargs.ray_init.include_dashboard=False",
+    ]
     return words + ([*RAY_ON_CPU, f"+ray_kwargs.ray_init.num_gpus={settings.gpus}"] if place.on_cpu else [])
 
 
