@@ -9,8 +9,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,16 @@ from experiments.config import bases_of, build_problem, groups, label_of, load, 
 from experiments.plan import planned, shell
 from experiments.plan_view import show_plan
 from experiments.progress import progress_view
-from experiments.run import Parts, build_study, check_folder, check_machine, check_registry, make_bases, prepare_folder
+from experiments.run import (
+    Parts,
+    build_study,
+    check_folder,
+    check_machine,
+    check_registry,
+    gpus_of,
+    make_bases,
+    prepare_folder,
+)
 from experiments.simulate import simulate
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
@@ -282,11 +291,13 @@ def _launch(job: Job) -> Job:
     return job
 
 
+Quoted = Callable[[], Sequence[str]]
+"""Lines that a paper's own numbers make, to stand beside the estimates of a dry run: as `Present`, from above."""
 Present = Callable[[Path, str, Console], None]
 """Writes and shows the tables of a results folder and experiment: a room above this one, so it is handed in."""
 
 
-def dry_run(words: Sequence[str], console: Console, quoted: Mapping[str, str]) -> int:
+def dry_run(words: Sequence[str], console: Console, quoted: Sequence[str]) -> int:
     """Say what `launch` would do; write and launch nothing."""
     found = plan(words)
     for job in found.jobs:
@@ -304,6 +315,8 @@ def launch(words: Sequence[str], console: Console, present: Present) -> int:
     for job in jobs:
         if not job.done:
             check_machine(job.config)
+    if any(gpus_of(job.config) for job in jobs):
+        found = replace(found, at_once=1)  # a study takes all the GPUs that it asks for
     check(jobs)
     check_registry(jobs[0].config)  # one registry for all
     for job in jobs:
@@ -334,14 +347,14 @@ def say_where(out: Path, experiment: str, console: Console) -> None:
     console.print(f"tables and report: python -m paper_figures out={out} experiment={experiment}", highlight=False)
 
 
-def main(words: Sequence[str], present: Present = say_where, quoted: Mapping[str, str] | None = None) -> int:
+def main(words: Sequence[str], present: Present = say_where, quoted: Quoted = list) -> int:
     console = Console()
     if any(w in ("-h", "--help") for w in words):
         console.print(HELP, markup=False, highlight=False)
         return 0
     try:
         if DRY_RUN in words:
-            return dry_run([word for word in words if word != DRY_RUN], console, quoted or {})
+            return dry_run([word for word in words if word != DRY_RUN], console, quoted())
         return launch(words, console, present)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)

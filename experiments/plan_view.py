@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 
 from rich import box
@@ -15,6 +15,7 @@ from jfhpo.trainers.estimate import Assumptions, Memory, Term
 
 WIDTH = 120
 """Of a dry run that is piped."""
+QUOTED = "published (arXiv 2606.03073; whether per GPU or in all, and over which tokens, is not said):"
 FORMULAS = """\
 memory of a GPU: the larger of training, (4 + 8 + 4)·N/G + reference + gathered bf16 + activations + logits, and
   sampling, vLLM's share + 12·N/G + reference; CUDA's allowance on top of both. t tokens at once, G GPUs.
@@ -24,13 +25,13 @@ a step: T = prompts · n · (prompt + response tokens); FLOPs: sampling 2·N·T,
 
 
 def show_plan(
-    title: str, plans: Sequence[Planned], console: Console, quoted: Mapping[str, str], notes: Sequence[str] = ()
+    title: str, plans: Sequence[Planned], console: Console, quoted: Sequence[str] = (), notes: Sequence[str] = ()
 ) -> None:
     """Everything that is known of these studies before they run.
 
     Args:
-        quoted: problem -> what a paper published of its speed, printed beside the estimate.
-        notes: which checks were made and which were not.
+        quoted: what a paper published of speed, a line each, to stand beside the estimates.
+        notes: more lines for the end.
     """
     if not console.is_terminal:
         console.width = max(console.width, WIDTH)  # a file has no edge to fold tables at
@@ -42,7 +43,9 @@ def show_plan(
         console.out(line, highlight=False)
     if found:
         console.print(_memory(found, assumed))
-        console.print(_time(found, quoted))
+        console.print(_time(found))
+        for line in [*([QUOTED] if quoted else []), *quoted]:
+            console.out(line, highlight=False)
         console.out(FORMULAS, highlight=False)
         values = ", ".join(f"{f.name}={getattr(assumed, f.name):g}" for f in fields(assumed))
         console.out(f"assumed, not measured: {values}", highlight=False)
@@ -151,16 +154,15 @@ def _of_card(gb: float, assumed: Assumptions) -> str:
     return f"{gb:.1f}" + (" too much" if gb > assumed.card_gb else "")
 
 
-def _time(found: Sequence[Need], quoted: Mapping[str, str]) -> Table:
+def _time(found: Sequence[Need]) -> Table:
     headings = ["problem", "model", "k tokens a step", "PFLOP", "s a step", "tokens/s a GPU", "h a full run", "GPU-h"]
-    table = _table("a step and a full run, estimated", *headings, *(["published"] if quoted else []))
+    table = _table("a step and a full run, estimated on GPUs as assumed below", *headings)
     for need in found:
         one = need.step
         cells = [f"{one.tokens / 1e3:,.4g}", f"{(one.sampling_flops + one.other_flops) / 1e15:,.3g}"]
         cells += [f"{one.seconds:,.3g}", f"{one.tokens_per_second:,.3g}"]
         cells += [f"{need.run_hours:.3g}", f"{need.run_hours * max(need.job.gpus, 1):.3g}"]
-        beside = [quoted.get(need.problem, "–") if need.role == "target" else "–"] if quoted else []
-        table.add_row(need.problem, need.model, *cells, *beside)
+        table.add_row(need.problem, need.model, *cells)
     return table
 
 

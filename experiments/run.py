@@ -149,13 +149,19 @@ def _refuse_other(path: Path, held: dict[str, Any], wanted: dict[str, Any], pref
 
 def check_machine(config: DictConfig) -> None:
     """A `UsageError` where the study needs more GPUs than this machine has, or a library that is not installed."""
-    conf = plain(config)["problem"]
-    if (needed := engine(conf["trainer"]).gpus(conf)) > (here := visible_gpus()):
+    needed = gpus_of(config)
+    if needed and needed > (here := visible_gpus()):
         raise UsageError(
-            f"problem={conf['name']} needs {needed} GPUs, and this machine has {here or 'none'}; --dry-run says what "
-            "would be launched, problem.trainer_settings.gpus=… sets another number"
+            f"problem={config.problem.name} needs {needed} GPUs, and this machine has {here or 'none'}; --dry-run says "
+            "what would be launched, problem.trainer_settings.gpus=… sets another number"
         )
-    engine(conf["trainer"]).check_installed()
+    engine(config.problem.trainer).check_installed()
+
+
+def gpus_of(config: DictConfig) -> int:
+    """How many a trial cannot do without."""
+    conf = plain(config)["problem"]
+    return engine(conf["trainer"]).gpus(conf)
 
 
 def visible_gpus() -> int:

@@ -48,7 +48,18 @@ def reproduce(words: Sequence[str]) -> int:
 
         write_all(out, experiment, console)
 
-    return main(words, present)
+    return main(words, present, published_speeds)
+
+
+def published_speeds() -> list[str]:
+    """What the paper says of speed, to stand beside the estimates of a dry run."""
+    from paper_figures.published import quotable
+
+    speeds: dict[str, list[str]] = {}
+    for row in quotable("efficiency").itertuples():
+        said = f"{row.method} {row.tokens_per_second:,g} tokens/s, {row.hours_per_trial:g} h a trial"
+        speeds.setdefault(row.model, []).append(said)
+    return [f"  {model}: {'; '.join(said)}" for model, said in speeds.items()]
 
 
 def methods(name: str | None) -> int:

@@ -69,8 +69,7 @@ VERL_SETTINGS = {
 
 
 def _verl(file: TuneFile) -> dict[str, Any]:
-    """Settings of ours (`VerlSettings`) and verl's own keys, which the user may mix; our name of a hyperparameter stands
-    for its keys."""
+    """Settings of ours (`VerlSettings`) and verl's own keys, mixed; our name of a hyperparameter is its keys."""
     ours = {f.name for f in fields(VerlSettings)} - {"overrides"}
     found: dict[str, Any] = {"device": "cuda"}
     theirs: dict[str, Any] = {}

@@ -26,7 +26,7 @@ def tune(path: Path, dry_run: bool, console: Console) -> int:
         config = study_config(file)
         folder = check_folder(config)
         if dry_run:
-            show_plan(str(path), [planned(f"jfhpo tune --config {path}", config)], console, {})
+            show_plan(str(path), [planned(f"jfhpo tune --config {path}", config)], console)
             return 0
         parts = build_study(config)
     except UsageError as error:
