@@ -16,6 +16,7 @@ from jfhpo.core.trial import Config, Status, Trial, TrialResult
 
 class RandomSearch(Optimizer):
     name: ClassVar[str] = "random_search"
+    learns: ClassVar[bool] = False
 
     def __init__(self, problem, *, seed, settings=None):
         super().__init__(problem, seed=seed, settings=settings)

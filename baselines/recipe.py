@@ -14,6 +14,7 @@ from jfhpo.core.trial import Config, Trial, TrialResult
 
 class Recipe(Optimizer):
     name: ClassVar[str] = "recipe"
+    learns: ClassVar[bool] = False
 
     def propose(self) -> Trial | None:
         return None if self._asked else self.trial(self.problem.recipe, self.problem.full)

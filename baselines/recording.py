@@ -30,6 +30,7 @@ class RecordingSettings:
 
 class Recording(Optimizer):
     name: ClassVar[str] = "recording"
+    learns: ClassVar[bool] = False
     Settings: ClassVar[type] = RecordingSettings
 
     def __init__(self, problem, *, seed, settings=None):

@@ -155,7 +155,7 @@ def check_machine(config: DictConfig) -> None:
             f"problem={config.problem.name} needs {needed} GPUs, and this machine has {here or 'none'}; --dry-run says "
             "what would be launched, problem.trainer_settings.gpus=… sets another number"
         )
-    engine(config.problem.trainer).check_installed()
+    engine(config.problem.trainer).check(plain(config)["problem"])
 
 
 def gpus_of(config: DictConfig) -> int:

@@ -26,6 +26,8 @@ class Optimizer(ABC):
     """What the user types: ``method=<name>``."""
     Settings: ClassVar[type] = NoSettings
     """A dataclass of the method's settings with their defaults; its fields are the valid ``method.<key>``."""
+    learns: ClassVar[bool] = True
+    """Whether results change what it proposes; false for random search and the like."""
     early_stopping: str = "none"
     """Preset of `jfhpo.dynamics.early_stopping` that watches this method's trials."""
     planned: int | None = None

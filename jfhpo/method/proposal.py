@@ -61,11 +61,11 @@ def best_new(
     """The configuration of the space that is worth most per cost when tried at `fidelity`."""
     problem, codes = features.problem, Codes(features.problem.space)
     costs = codes.costs(expect)
-    s, m = features.s(fidelity.steps), features.m(fidelity.model)
+    ends = [[features.s(at.steps), features.m(at.model)] for at in (problem.full, fidelity)]
 
     def value(rows: Tensor) -> Tensor:
         phi = codes.features(rows)
-        full, tried = (phi.new_tensor(at).expand(len(phi), 2) for at in ([1.0, 1.0], [s, m]))
+        full, tried = (phi.new_tensor(end).expand(len(phi), 2) for end in ends)
         joint = surrogate.joint(torch.cat([phi, full], 1), torch.cat([phi, tried], 1))
         return log_value_per_cost(joint, best, costs(rows))
 

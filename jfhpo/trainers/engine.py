@@ -27,8 +27,8 @@ def no_bases(problem: Settings) -> list[Any]:
     return []
 
 
-def no_check() -> None:
-    """For an engine that is there, or refuses in `arguments`."""
+def no_check(problem: Settings) -> None:
+    """For an engine that refuses everything in `arguments`."""
 
 
 def no_gpus(problem: Settings) -> int:
@@ -80,9 +80,8 @@ class Engine:
     """Arguments and a trial -> the program that it would start, checked as far as this machine can."""
     job: Callable[[Settings], Job | None] = not_estimated
     """What a step is, for `jfhpo.trainers.estimate`."""
-    check_installed: Callable[[], object] = no_check
-    """A `UsageError` with the extra that brings it, where what trials are built on is not installed and a dry run could
-    do without."""
+    check: Callable[[Settings], None] = no_check
+    """A `UsageError` for what has to hold where trials run and a dry run can do without: libraries, data on the hub."""
     simulated: bool = False
     """Whether costs are told and no time passes: such trials run in the study's own process, on a simulated clock."""
 

@@ -58,6 +58,7 @@ class World:
 
     problem: Problem = field(default_factory=problem)
     noise: float = 0.01
+    landscape: Landscape = LANDSCAPE
     fails: Callable[[Trial], bool] = lambda trial: False
     rules: str = "none"
     reached: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -79,7 +80,7 @@ class World:
         curve: list[StepRecord] = []
         for step in range(1, steps + 1):
             score = self.observe(trial, step) if step in validated else None
-            curve.append(record(trial.config, trial.fidelity.model, step, score))
+            curve.append(self.landscape.record(trial.config, trial.fidelity.model, step, score))
             if resumed < step < steps and (stop := judge(rules(self.rules), curve)):
                 status, reason = Status.EARLY_STOPPED, str(stop)
                 break
@@ -96,7 +97,7 @@ class World:
         return TrialResult(trial, status, reason, len(curve), score, tuple(curve), cost, whole, resumed)
 
     def observe(self, trial: Trial, step: int) -> float:
-        return observed(trial.config, trial.fidelity.model, step, self.noise)
+        return self.landscape.observed(trial.config, trial.fidelity.model, step, self.noise)
 
     def drive(self, optimizer: Optimizer, budget: float = math.inf, trials: int = 10**6) -> Iterator[TrialResult]:
         """Ask, run and tell, one trial at a time, until FLOPs or trials are used up."""

@@ -1,4 +1,4 @@
-"""The most valuable candidate: what is left out of the looking must not change what is found."""
+"""The most valuable candidate: what is left out of the looking must not change what is found; and new ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from jfhpo.core.trial import Fidelity
 from jfhpo.method import proposal
 from jfhpo.method.acquisition import log_value_per_cost
-from jfhpo.method.proposal import most_valuable
+from jfhpo.method.features import Features
+from jfhpo.method.proposal import Effort, best_new, most_valuable
 from jfhpo.method.surrogate import Surrogate
+from tests.method.synthetic import problem
 
 
 def world(seed: int):
@@ -47,3 +50,27 @@ def test_only_a_few_candidates_are_looked_at(monkeypatch):
 def test_where_nothing_can_improve_one_is_chosen_all_the_same():
     surrogate, target, observed, _, costs = world(1)
     assert 0 <= most_valuable(surrogate, target, observed, 1e6, costs) < len(target)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"proxy": "l"}, {"max_steps": 1, "rungs": (1,)}], ids=["proxy", "none", "1 step"]
+)
+def test_a_new_configuration_is_judged_where_full_runs_were_seen_and_tried_where_it_would_run(changes, monkeypatch):
+    """Where the proxy is the target there is one size, at m = 0; where there is one step, s = 0."""
+    of = problem(**changes)
+    features, fidelity = Features(of), Fidelity(of.proxy, of.rungs[0])
+    configs = of.space.sample(np.random.default_rng(0), 12)
+    x = features(configs, [of.full.steps] * 12, [of.full.model] * 12)
+    asked, joint = [], Surrogate.joint
+
+    def spied(self, target, observed):
+        asked.extend((target[:, -2:].detach(), observed[:, -2:].detach()))
+        return joint(self, target, observed)
+
+    monkeypatch.setattr(Surrogate, "joint", spied)
+    surrogate = Surrogate(x, np.linspace(0.1, 0.9, 12), fit=False)
+    best_new(surrogate, features, fidelity, 0.9, lambda config: 1.0, configs[:1], seed=0, effort=Effort(16, 2))
+    full, tried = asked[0::2], asked[1::2]
+    assert {tuple(row) for rows in full for row in rows.tolist()} == {tuple(x[0, -2:])}
+    at = features(configs[:1], [fidelity.steps], [fidelity.model])[0, -2:]
+    assert {tuple(row) for rows in tried for row in rows.tolist()} == {tuple(at)}

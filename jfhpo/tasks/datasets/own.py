@@ -89,9 +89,9 @@ def prompts_of(data: OwnData) -> Prompts:
     return Prompts(OWN, OWN, OWN, True, splits, {})
 
 
-def local_files(*sources: str | None) -> list[Path]:
-    """Those of the sources that are files."""
-    return [Path(source) for source in sources if source is not None and Path(source).is_file()]
+def without_reward(data: Mapping[str, Any]) -> dict[str, Any]:
+    """``problem.data`` of the task ``own`` as `read_own` takes it."""
+    return {name: value for name, value in data.items() if name != "reward"}
 
 
 def prompt_key(row: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import UsageError
-from jfhpo.tasks.datasets.rewards import TrlReward
-from jfhpo.tasks.datasets.splits import names
+from jfhpo.tasks.datasets.definitions import DATASETS
+from jfhpo.tasks.datasets.rewards import TrlReward, grader
+from jfhpo.tasks.datasets.splits import GENERATED, SPLITS, names
 
 TRL_CALL = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
 """What TRL 1.16 hands a reward function in training, besides the columns of the data."""
@@ -58,6 +59,25 @@ def check_verl(reward: str, rows: Sequence[Mapping[str, Any]]) -> None:
         except Exception as error:  # whatever a user's function does
             what = f"{type(error).__name__}: {error}"
             raise UsageError(f"reward={reward} fails on an empty response to one of the rows: {what}") from error
+
+
+def check_verl_rows(reward: str, splits: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """A `UsageError` for a reward that verl could not use on these rows: of a file, or one of ours by name."""
+    if is_file(reward):
+        check_verl(reward, splits["validation"][:2])
+        return
+    grader(reward)
+    expected = DATASETS[reward].hub if reward in DATASETS else f"{GENERATED}{reward}"
+    for split, rows in splits.items():
+        if odd := next((row["data_source"] for row in rows if row["data_source"] != expected), None):
+            raise UsageError(f"reward={reward} is for rows with data_source={expected}; data.{split} has {odd}")
+
+
+def sources(data: Mapping[str, Any]) -> list[Path]:
+    """The files that decide what training on a user's data turns out to be: their rows and their reward."""
+    reward = data["reward"].partition(":")[0]
+    named = [*(data.get(split) for split in SPLITS), reward if is_file(reward) else None]
+    return [Path(name) for name in named if name is not None and Path(name).is_file()]
 
 
 class OwnReward:

@@ -10,9 +10,8 @@ from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.optional import optional
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
-from jfhpo.tasks.datasets.own import OWN, local_files
-from jfhpo.tasks.datasets.own_reward import is_file
-from jfhpo.tasks.datasets.splits import SPLITS
+from jfhpo.tasks.datasets import own_reward
+from jfhpo.tasks.datasets.own import OWN
 from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
 from jfhpo.trainers.estimate import Job
@@ -60,9 +59,7 @@ def version(arguments: Mapping[str, Any]) -> str:
     here = Path(__file__).parent
     sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
     if arguments["task"] == OWN:
-        data = arguments["data"]
-        reward = data["reward"].partition(":")[0]
-        sources += local_files(*(data.get(split) for split in SPLITS), reward if is_file(data["reward"]) else None)
+        sources += own_reward.sources(arguments["data"])
     return version_of(arguments, sources, ("torch", "transformers", "trl"))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from jfhpo.core.errors import unknown
 from jfhpo.core.optional import optional
 from jfhpo.tasks.datasets import TrlReward, load, to_trl
-from jfhpo.tasks.datasets.own import OWN, OwnData, read_own
+from jfhpo.tasks.datasets.own import OWN, OwnData, read_own, without_reward
 from jfhpo.tasks.datasets.own_reward import OwnReward, is_file, trl_reward
 
 Reward = TrlReward | OwnReward
@@ -33,7 +33,7 @@ def material(task: str, data: Mapping[str, Any], extraction: str) -> tuple[dict[
 def read_data(data: Mapping[str, Any]) -> OwnData:
     """The user's rows; one of our rewards needs the right answer beside the prompt."""
     columns = () if is_file(data["reward"]) else ("answer",)
-    return read_own("trl", **{name: value for name, value in data.items() if name != "reward"}, columns=columns)
+    return read_own("trl", **without_reward(data), columns=columns)
 
 
 def check_own(data: Mapping[str, Any], extraction: str) -> OwnData:

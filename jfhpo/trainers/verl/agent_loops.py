@@ -1,6 +1,7 @@
 """How verl asks for one response: its single-turn agent loop, for any tokenizer, and the same at temperature 0.
 
-A run is told of them by ``rollout.agent.agent_loop_config_path`` (`jfhpo.trainers.verl.words.AGENT_LOOPS`), and verl's agent workers import them.
+A run is told of them by ``rollout.agent.agent_loop_config_path`` (`jfhpo.trainers.verl.words.AGENT_LOOPS`), and verl's
+agent workers import them.
 """
 
 from __future__ import annotations

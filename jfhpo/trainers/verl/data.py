@@ -18,19 +18,12 @@ def prompts_of(task: str, source: Mapping[str, Any]) -> Prompts:
     """The prompts of a task of ours, or of ``own``: a user's rows (`jfhpo.tasks.datasets.own.read_own`)."""
     if task != OWN:
         return load(task, **source)
-    return own.prompts_of(own.read_own("verl", **{name: value for name, value in source.items() if name != "reward"}))
+    return own.prompts_of(own.read_own("verl", **own.without_reward(source)))
 
 
-def reward_words(task: str, source: Mapping[str, Any], extraction: str) -> dict[str, str]:
-    """verl's keys that name the reward: ours of this task, or the user's own function."""
-    at, module, kwargs = "reward.custom_reward_function", "rewards", {"extraction": extraction}
-    if task == OWN and is_file(source["reward"]):
-        module, kwargs = "own_reward", {"reward": source["reward"]}
-    return {
-        f"{at}.path": f"pkg://jfhpo.tasks.datasets.{module}",
-        f"{at}.name": "compute_score",
-        **{f"+{at}.reward_kwargs.{name}": value for name, value in kwargs.items()},
-    }
+def own_function(task: str, source: Mapping[str, Any]) -> str | None:
+    """The user's own reward function, where there is one."""
+    return source["reward"] if task == OWN and is_file(source["reward"]) else None
 
 
 def in_order(prompts: Prompts, steps: int, each: int, seed: int, folder: Path) -> Path:
@@ -48,12 +41,6 @@ def in_order(prompts: Prompts, steps: int, each: int, seed: int, folder: Path) -
     order = PromptOrder(len(rows), torch.Generator().manual_seed(2 * seed))
     dealt = [rows[int(i)] for _ in range(steps) for i in order.next(each)]
     return to_verl(dataclasses.replace(prompts, splits={"train": dealt}), folder)["train"]
-
-
-def check_batch(prompts: Prompts, each: int) -> None:
-    """A `UsageError` where a step wants more prompts than there are."""
-    if each > (rows := len(prompts.splits["train"])):
-        raise UsageError(f"data.train_batch_size={each} is more than the {rows} training prompts of {prompts.name}")
 
 
 def prompt_length(prompts: Prompts, tokenizer: object, at_most: int | None) -> int:

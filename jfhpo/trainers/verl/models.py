@@ -30,7 +30,9 @@ def check_path(name: str, path: str) -> None:
     wanted = {"config.json": "config.json", "tokenizer*": "tokenizer", "*.safetensors": "weights (*.safetensors)"}
     for pattern, what in wanted.items():
         if not any(folder.glob(pattern)):
-            raise UsageError(f"problem.models.{name}.path={path} has no {what}; it must be a Hugging Face model's folder")
+            raise UsageError(
+                f"problem.models.{name}.path={path} has no {what}; it must be a Hugging Face model's folder"
+            )
 
 
 @functools.cache

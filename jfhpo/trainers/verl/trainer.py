@@ -27,8 +27,9 @@ from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import to_verl
 from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.verl import data, models, wide_heads
-from jfhpo.trainers.verl.compose import compose
-from jfhpo.trainers.verl.data import prompts_of, reward_words
+from jfhpo.trainers.verl.compose import compose, installed
+from jfhpo.trainers.verl.data import own_function, prompts_of
+from jfhpo.trainers.verl.overrides import ACTOR
 from jfhpo.trainers.verl.ranges import BATCH, N
 from jfhpo.trainers.verl.segment import MAIN, Segment
 from jfhpo.trainers.verl.settings import VerlSettings
@@ -42,7 +43,8 @@ WHOLE = ("data.pt", "actor/model_*", "actor/optim_*", "actor/extra_state_*")
 
 class VerlTrainer(Trainer):
     """`models` maps a size to a Hugging Face folder or hub name; `data` holds the arguments of
-    `jfhpo.tasks.datasets.load` for data sets that are not generated. `main` is the command of a run, for tests."""
+    `jfhpo.tasks.datasets.load` for data sets that are not generated. `main` is the command that the words of a run
+    follow."""
 
     def __init__(
         self,
@@ -56,10 +58,11 @@ class VerlTrainer(Trainer):
         self.models, self.max_steps, self.main = dict(models), max_steps, main
         self.settings = VerlSettings.of(settings or {})
         self.prompts = prompts_of(task, data or {})
-        self.reward = reward_words(task, data or {}, self.settings.extraction)
+        self.reward = own_function(task, data or {})
         self.completion_length = self.settings.max_completion_length or TASKS[task].completion_length
         self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-data-"))
-        held_out = {split: rows for split, rows in self.prompts.splits.items() if split != "train"}
+        most = self.settings.held_out_prompts
+        held_out = {split: rows[:most] for split, rows in self.prompts.splits.items() if split != "train"}
         self.files = to_verl(dataclasses.replace(self.prompts, splits=held_out), self.folder)
         self.segment: Segment | None = None
         self._ended_segments = 0.0
@@ -136,7 +139,10 @@ class VerlTrainer(Trainer):
         self.weights, on_cpu = model.weights, models.on_cpu(settings.device)
         decided = shape(trial.config, settings)
         self.responses, self.epochs = int(decided[BATCH] * decided[N]), settings.epochs
-        self.learning_rate = held.get("learning_rate", math.nan)
+        warms_up = any("warmup" in word for word in (*settings.overrides, *trial.config))
+        self.learning_rate = held.get(
+            "learning_rate", math.nan if warms_up else decided.get(f"{ACTOR}.optim.lr", math.nan)
+        )
         self.segment = Segment(settings.timeout, Path(settings.logs) if settings.logs else None)
         place = Place(
             folder=self.segment.folder,
@@ -153,10 +159,8 @@ class VerlTrainer(Trainer):
         )
         (self.segment.folder / "agent_loops.yaml").write_text(AGENT_LOOPS)
         words = segment_words(trial.config, settings, place)
-        if self.main is MAIN:
-            config = compose(words)
-            if math.isnan(self.learning_rate) and config.actor_rollout_ref.actor.optim.lr_warmup_steps <= 0:
-                self.learning_rate = float(config.actor_rollout_ref.actor.optim.lr)
+        if installed():
+            compose(words)
         at = self.segment.launch(words, environment_of(settings, on_cpu), self.main)
         if at != step:
             raise TrainingFailed(f"verl started from step {at}, the checkpoint is of step {step}")

@@ -1,9 +1,9 @@
 """The same model with wider attention heads, for vLLM: it has no attention kernel for the heads of small models.
 
-vLLM's CPU kernels come for the head sizes `KERNELS`; the miniature family's heads have 12 to 32 dimensions. A head of h
-dimensions becomes one of h' = m·h that computes the same: its dimensions keep their rotary frequencies, and the new ones
-are zero. Of h' dimensions, pair j turns with base^(−2j/h'), so pair i of h, with base^(−2i/h), becomes pair m·i. The
-scores are scaled by 1/√h', so queries and keys are each multiplied by m^(1/4).
+vLLM's CPU kernels come for the head sizes `KERNELS`; the miniature family's heads have 12 to 32 dimensions. A head of
+h dimensions becomes one of h' = m·h that computes the same: its dimensions keep their rotary frequencies, and the new
+ones are zero. Of h' dimensions, pair j turns with base^(−2j/h'), so pair i of h, with base^(−2i/h), becomes pair m·i.
+The scores are scaled by 1/√h', so queries and keys are each multiplied by m^(1/4).
 
 Training leaves the new dimensions at zero: the gradient of a new query row is a multiple of the new key rows, and the
 other way round; that of a new value row of the output projection's new columns, and the other way round; and a weight

@@ -7,7 +7,6 @@ The horizon is always the problem's, whatever the trial's own number of steps: v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ REF, MODEL = "actor_rollout_ref.ref", "actor_rollout_ref.model"
 FP32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
 ON_CPU = (
     f"{MODEL}.use_remove_padding=False", f"+{MODEL}.override_config.attn_implementation=sdpa",
-    f"{ACTOR}.strategy=fsdp2", f"{ACTOR}.fsdp_config.use_torch_compile=False", f"{REF}.fsdp_config.use_torch_compile=False",
+    f"{ACTOR}.strategy=fsdp2", f"{ACTOR}.fsdp_config.use_torch_compile=False",
+    f"{REF}.fsdp_config.use_torch_compile=False",
     f"+{ACTOR}.fsdp_config.mixed_precision={FP32}", f"+{REF}.fsdp_config.mixed_precision={FP32}",
     f"{ROLLOUT}.dtype=float32", f"{ROLLOUT}.enforce_eager=True", f"{ROLLOUT}.free_cache_engine=False",
     f"+{ROLLOUT}.enable_sleep_mode=False", f"{ROLLOUT}.load_format=auto", f"{ROLLOUT}.agent.num_workers=1",
@@ -54,8 +54,8 @@ class Place:
     completion_length: int
     max_steps: int
     on_cpu: bool
-    reward: Mapping[str, str]
-    """verl's keys that name it (`jfhpo.trainers.verl.data.reward_words`)."""
+    reward: str | None = None
+    """A user's own, ``file.py:function``; None for that of the data's source."""
     seed: int = 0
     checkpoint: Path | None = None
     """A ``global_step_<N>`` folder of verl's."""
@@ -122,7 +122,7 @@ def _tied(settings: VerlSettings, place: Place) -> dict[str, Any]:
         f"{ROLLOUT}.val_kwargs.temperature": 1.0,
         f"{ROLLOUT}.agent.default_agent_loop": "jfhpo_single_turn",
         f"{ROLLOUT}.agent.agent_loop_config_path": place.folder / "agent_loops.yaml",
-        **place.reward,
+        **_reward(settings, place),
         "trainer.nnodes": 1,
         "trainer.n_gpus_per_node": settings.gpus,
         "trainer.device": "cpu" if place.on_cpu else "cuda",
@@ -141,6 +141,14 @@ def _tied(settings: VerlSettings, place: Place) -> dict[str, Any]:
             else {"trainer.resume_mode": "disable"}
         ),
     }
+
+
+def _reward(settings: VerlSettings, place: Place) -> dict[str, str]:
+    at, module, (name, value) = "reward.custom_reward_function", "rewards", ("extraction", settings.extraction)
+    if place.reward is not None:
+        module, (name, value) = "own_reward", ("reward", place.reward)
+    keys = {f"{at}.path": f"pkg://jfhpo.tasks.datasets.{module}", f"{at}.name": "compute_score"}
+    return keys | {f"+{at}.reward_kwargs.{name}": value}
 
 
 def _ray(settings: VerlSettings, place: Place) -> list[str]:

@@ -23,7 +23,7 @@ FEW = {
     "restarts": 2,
     "candidates": 8,
     "min_points": 4,
-    "retrain_after": 2,
+    "retrain_after": 4,
 }
 """Settings that keep a method quick and let its model take over early, for those that have them."""
 FIT_ITERATIONS = 5

@@ -8,8 +8,16 @@ from pathlib import Path
 import pytest
 
 from jfhpo.core.errors import UsageError
-from jfhpo.tasks.datasets.own import prompt_key, read_own
-from jfhpo.tasks.datasets.own_reward import OwnReward, call_of, check_verl, load_function, trl_reward
+from jfhpo.tasks.datasets import to_verl
+from jfhpo.tasks.datasets.own import prompt_key, prompts_of, read_own
+from jfhpo.tasks.datasets.own_reward import (
+    OwnReward,
+    call_of,
+    check_verl_rows,
+    compute_score,
+    load_function,
+    trl_reward,
+)
 
 ROWS = [{"prompt": f"what is {n} + {n}?", "answer": str(2 * n)} for n in range(20)]
 
@@ -110,6 +118,11 @@ def rewards(tmp_path) -> Path:
         "def nothing(completions, **columns):\n    return [None] * len(completions)\n"
         "def breaks(completions, **columns):\n    return columns['solution']\n"
         "def only(completions):\n    return []\n"
+        "def number(data_source, solution_str, ground_truth, extra_info):\n    return 0.5\n"
+        "def divides(data_source, solution_str, ground_truth, extra_info):\n    return 1 / len(solution_str)\n"
+        "def nothing_at_all(data_source, solution_str, ground_truth, extra_info):\n    return None\n"
+        "def mapping(data_source, solution_str, ground_truth, extra_info):\n"
+        "    return {'score': 0.5, 'acc': 1.0, 'length': 3}\n"
         "def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n    return 0.0\n"
     )
     return path
@@ -157,7 +170,46 @@ def test_a_file_that_cannot_be_imported_is_one_line(tmp_path):
         load_function(f"{tmp_path / 'broken.py'}:f")
 
 
+VERL_ROWS = [
+    {"prompt": [{"role": "user", "content": "x"}], "data_source": "mine", "reward_model": {"ground_truth": "1"}}
+]
+
+
 def test_verl_is_given_a_function_that_it_can_call(rewards):
-    check_verl(f"{rewards}:compute_score")
+    check_verl_rows(f"{rewards}:compute_score", {"validation": VERL_ROWS})
     with pytest.raises(UsageError, match="cannot take what it will be called with"):
-        check_verl(f"{rewards}:right")
+        check_verl_rows(f"{rewards}:right", {"validation": VERL_ROWS})
+    with pytest.raises(UsageError, match="fails on an empty response to one of the rows: ZeroDivisionError"):
+        check_verl_rows(f"{rewards}:divides", {"validation": VERL_ROWS})
+
+
+def test_a_check_of_ours_is_for_rows_of_its_source(rewards):
+    with pytest.raises(
+        UsageError, match=r"reward=gsm8k is for rows with data_source=openai/gsm8k; data.train has mine"
+    ):
+        check_verl_rows("gsm8k", {"train": VERL_ROWS})
+    check_verl_rows("gsm8k", {"train": [VERL_ROWS[0] | {"data_source": "openai/gsm8k"}]})
+
+
+@pytest.mark.parametrize(
+    "name, found",
+    [("number", {"score": 0.5, "acc": 0.5}), ("mapping", {"score": 0.5, "acc": 1.0, "length": 3})],
+)
+def test_verl_gets_a_score_and_an_accuracy_from_a_number_or_a_mapping(rewards, name, found):
+    assert compute_score("mine", "x", "1", None, reward=f"{rewards}:{name}") == found
+
+
+def test_what_is_no_score_is_named_with_the_function(rewards):
+    with pytest.raises(ValueError, match=r"rewards.py:nothing_at_all gave None; it must be a finite number"):
+        compute_score("mine", "x", "1", None, reward=f"{rewards}:nothing_at_all")
+
+
+def test_a_users_rows_reach_verl_as_they_are(tmp_path):
+    pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    rows = [VERL_ROWS[0] | {"prompt": [{"role": "user", "content": str(n)}], "extra_info": {"n": n}} for n in range(4)]
+    prompts = prompts_of(read_own("verl", write(tmp_path / "train.jsonl", rows), share=0.25))
+    files = to_verl(prompts, tmp_path / "out")
+    written = [row for split in ("train", "validation") for row in pyarrow.parquet.read_table(files[split]).to_pylist()]
+    assert sorted(written, key=prompt_key) == rows

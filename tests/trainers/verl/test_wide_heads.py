@@ -64,7 +64,9 @@ def test_the_least_kernel_that_is_a_multiple(size, wide):
 def test_what_cannot_be_widened_is_refused(tmp_path):
     with pytest.raises(UsageError, match="heads of 36 dimensions"):
         wide_heads.widened_size(36)
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "hidden_size": 24, "num_attention_heads": 2}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "gpt2", "hidden_size": 24, "num_attention_heads": 2})
+    )
     assert wide_heads.needed(tmp_path)
     with pytest.raises(UsageError, match="for Qwen2 models alone"):
         wide_heads.widen(tmp_path, tmp_path / "wide")

@@ -1,0 +1,28 @@
+"""One small study on every engine that trains by GRPO: the same base model, task, search space, methods and seed.
+
+Random search is not changed by what it sees, so its configurations are the same on every engine: they are what is
+ranked. `jfhpo` sees each engine's own results. Nothing but the engine differs; an engine that is not installed is a gap
+in the tables, with the command that fills it (docs/verl.md says how verl is installed).
+"""
+
+from types import MappingProxyType
+
+from experiments.sweeps import Sweep
+
+ENGINES = ("mini", "trl", "verl")
+RANKED, SEARCHING = "random_search", "jfhpo"
+
+
+def on_engines(size: str, steps: int, rungs: str, trials: int, *more: str) -> MappingProxyType:
+    """The same words for every engine but its name; the budget is `trials`, seconds are to spare."""
+    words = (f"problem.proxy={size}", f"problem.target={size}", f"problem.max_steps={steps}", f"problem.rungs={rungs}")
+    words += (f"max_trials={trials}", "budget=100000", "test_k=2", *more)
+    return MappingProxyType({e: ("problem=last_digit", f"problem.trainer={e}", *words) for e in ENGINES})
+
+
+VARIANTS = MappingProxyType({SEARCHING: (f"method={SEARCHING}", "method.initial=4")})
+"""Half of its few trials are its own choice."""
+SWEEPS = {
+    "mini": Sweep((RANKED, SEARCHING), (0,), ENGINES, VARIANTS, on_engines("p", 24, "[6,12,24]", 8)),
+    "smoke": Sweep((RANKED,), (0,), ENGINES[:1], targets=on_engines("xs", 4, "[2,4]", 3)),
+}
