@@ -79,7 +79,10 @@ def check(problem: Settings) -> None:
 def on_the_hub(problem: Settings) -> bool:
     """Whether the rows lie on the hub, and are read only where trials run."""
     task, source = problem["task"], problem["data"].get("source")
-    return task != OWN and task not in TASKS and not (source and Path(source).expanduser().exists())
+    if task == OWN or task in TASKS:
+        return False
+    by_name = source is None or (source.count("/") == 1 and not source.startswith((".", "/", "~")))
+    return by_name and not (source and Path(source).exists())
 
 
 def read_settings(given: Mapping[str, Any]) -> VerlSettings:
