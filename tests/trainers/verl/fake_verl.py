@@ -5,18 +5,17 @@ It is a program, run by its path. $FAKE_VERL tells it to misbehave: ``<what>@<st
     crash   print what CUDA prints when memory runs out, and exit with 1
     quit    exit with 0, as after the last step
     hang    fall silent
-    orphan  start a process that leaves the session and loses its parent, as Ray's workers do, and write its id to $ORPHAN
+    orphan  start a process that leaves the session and loses its parent, as Ray's workers do; its id goes to $ORPHAN
     deaf    do not connect to the gate at all (step 0)
 """
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 STEP = json.loads((Path(__file__).parent / "verl_step.json").read_text())
 TRACEBACK = """\
@@ -28,16 +27,11 @@ DAEMON = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nprint(os.getp
 
 
 def main(words):
-    values = {}
-    for word in words:
-        override = OverridesParser.create().parse_override(word)
-        values[override.key_or_group] = getattr(override.value(), "text", override.value())
+    values = {key.lstrip("+"): value.strip("'") for key, _, value in (word.partition("=") for word in words)}
     what, _, when = os.environ.get("FAKE_VERL", "@").partition("@")
     if what == "deaf":
         time.sleep(600)
     gate = json.loads(Path(values["trainer.jfhpo.gate"]).read_text())
-    import socket
-
     connection = socket.create_connection((gate["host"], gate["port"]))
     orders = connection.makefile("r")
 

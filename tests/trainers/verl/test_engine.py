@@ -68,7 +68,7 @@ def test_a_data_set_without_a_validation_split_is_named(with_verl, tmp_path):
 def test_a_batch_larger_than_the_data_is_named(with_verl, tmp_path):
     data = write(tmp_path, train=ROWS, test=[{"question": "else?", "answer": "#### 1"}])
     settings = GSM8K["trainer_settings"] | {"prompts_per_step": 64}
-    with pytest.raises(UsageError, match="data.train_batch_size=64 is more than the 36 training prompts of gsm8k"):
+    with pytest.raises(UsageError, match=r"data.train_batch_size=64 is more than the 36 training prompts of gsm8k"):
         engine.arguments(problem(**GSM8K | {"trainer_settings": settings}, data=data))
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- lines of logs as they are
 """A log's one reason, from excerpts as verl, Ray, NCCL and vLLM print them."""
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ Traceback (most recent call last):
   File ".../verl/trainer/main_ppo.py", line 184, in main
 ray.exceptions.RayTaskError(OutOfMemoryError): \x1b[36mray::TaskRunnerV1.run()\x1b[39m (pid=17455, ip=10.0.0.1)
 ray.exceptions.RayTaskError(OutOfMemoryError): \x1b[36mray::WorkerDict.actor_rollout_update_actor()\x1b[39m (pid=18302)
-torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.32 GiB. GPU 0 has a total capacity of 79.19 GiB of which 1.06 GiB is free.
+torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.32 GiB. GPU 0 has a total capacity of 79.19 GiB of which
 """
 VLLM = """\
-(EngineCore pid=7276) ValueError: Free memory on device cuda:0 (10.2/79.2 GiB) on startup is less than desired GPU memory utilization (0.5, 39.6 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.
+(EngineCore pid=7276) ValueError: Free memory on device cuda:0 (10.2/79.2 GiB) on startup is less than desired GPU memory utilization (0.5, 39.6 GiB).
 (vLLMHttpServer pid=6982) vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue.
 """
 HOST = """\

@@ -16,6 +16,23 @@ GUARD = [sys.executable, "-m", "jfhpo.trainers.verl.guard", sys.executable, "-c"
 DAEMON = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
 STARTS_ONE = f"import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', {DAEMON!r}])\n"
 
+ENDS_ITSELF = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+print(1, flush=True)
+time.sleep(600)
+"""
+BURNS = """
+import subprocess, sys, time
+subprocess.run([sys.executable, "-c", "import time\\nwhile time.process_time() < 0.5: pass"])
+print(1, flush=True)
+time.sleep(600)
+"""
+STARTER = """
+import subprocess, sys
+subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE).wait()
+"""
+
 
 def start(code, **settings):
     return subprocess.Popen([*GUARD, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **settings)
@@ -58,8 +75,7 @@ def test_closing_the_pipe_ends_everything():
 
 
 def test_a_word_on_the_pipe_lets_the_command_end_by_itself():
-    code = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nprint(1, flush=True)\ntime.sleep(600)"
-    process = start(code)
+    process = start(ENDS_ITSELF)
     process.stdout.readline()
     process.stdin.write("end\n")
     process.stdin.flush()
@@ -67,8 +83,8 @@ def test_a_word_on_the_pipe_lets_the_command_end_by_itself():
 
 
 def test_a_starter_killed_with_sigkill_leaves_nothing_behind():
-    starter = f"import subprocess, sys\np = subprocess.Popen({[*GUARD, STARTS_ONE + 'time.sleep(600)']!r}, stdin=-1)\np.wait()"
-    process = subprocess.Popen([sys.executable, "-c", starter], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", STARTER, *GUARD, STARTS_ONE + "time.sleep(600)"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     daemon = int(process.stdout.readline())
     family = guard.descendants(process.pid)
     assert daemon in family and len(family) == 3  # guard, command and daemon
@@ -78,10 +94,7 @@ def test_a_starter_killed_with_sigkill_leaves_nothing_behind():
 
 
 def test_cpu_seconds_count_those_that_have_ended():
-    burn = "import time\nwhile time.process_time() < 0.5: pass\n"
-    process = start(
-        f"import subprocess, sys, time\nsubprocess.run([sys.executable, '-c', {burn!r}])\nprint(1, flush=True)\ntime.sleep(600)"
-    )
+    process = start(BURNS)
     process.stdout.readline()
     assert 0.5 <= guard.cpu_seconds(process.pid) < 5
     process.stdin.close()
