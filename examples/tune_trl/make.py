@@ -14,7 +14,9 @@ from jfhpo.trainers.mini.family import BaseSpec, build_base
 HERE = Path(__file__).parent / "made"
 ROWS = {"train": 256, "validation": 64, "test": 128}
 # A little training on the task, most of it on answers without working: models that are often wrong and can improve.
-PRETRAIN = {"max_steps": 25, "bar": 0.0, "polluted_steps": 80, "pollution": {"direct": 0.8, "wrong_step": 0.0}}
+PRETRAIN = {
+    "max_steps": 25, "bar": 0.0, "polluted_steps": 80, "pollution": {"direct": 0.8, "wrong_step": 0.0}, "pool": 4000,
+}  # fmt: skip
 
 
 def main() -> None:
