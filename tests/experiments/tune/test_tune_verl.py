@@ -39,8 +39,8 @@ def on_verl(job, tmp_path):
         "engine": "verl",
         "data": {"train": "rows.jsonl", "validation": "held_out.jsonl"},
         "reward": "score.py:compute_score",
-        "space": {"lr": {"low": 1e-6, "high": 1e-4, "log": True}, f"{A}.entropy_coeff": [0.0, 0.1], "rollout_n": [4, 8]},
-        "start": {"lr": 1e-5, f"{A}.entropy_coeff": 0.0, "rollout_n": 4},
+        "space": {"lr": {"low": 1e-6, "high": 1e-4, "log": True}, f"{A}.entropy_coeff": [0, 0.1], "rollout_n": [4, 8]},
+        "start": {"lr": 1e-5, f"{A}.entropy_coeff": 0, "rollout_n": 4},
         "settings": {
             "data.train_batch_size": 16, "data.max_prompt_length": 64, "data.max_response_length": 32,
             f"{A}.ppo_mini_batch_size": 8, "trainer.n_gpus_per_node": 4, "kl_loss_coef": 0.001,
@@ -58,7 +58,7 @@ def test_the_command_is_the_users_job(on_verl, tmp_path):
     problem, trainer = build_problem(config)
     values = check_words(words(trainer.arguments, problem.recipe, "target", seed=3))
     assert values["data.train_batch_size"] == 16 and values[f"{A}.ppo_mini_batch_size"] == 8
-    assert values[f"{A}.entropy_coeff"] == 0.0 and values[f"{A}.optim.lr"] == 1e-5
+    assert values[f"{A}.entropy_coeff"] == 0 and values[f"{A}.optim.lr"] == 1e-5
     assert values[f"{A}.kl_loss_coef"] == 0.001 and values[f"{A}.use_kl_loss"] is True
     assert (values["trainer.n_gpus_per_node"], values["trainer.device"]) == (4, "cuda")
     assert values["trainer.total_training_steps"] == 4
@@ -82,7 +82,7 @@ def test_the_command_is_the_users_job(on_verl, tmp_path):
         ({"settings": {"micro_bach": 5}}, "unknown key of settings 'micro_bach' (did you mean 'micro_batch'?)"),
         ({"settings": {"data.train_batch_size": 128}}, "train_batch_size=128 is more than the 64 training prompts"),
         ({"settings": {f"{A}.optim.lr": 1e-5}}, f"{A}.optim.lr is in settings, and in space as lr"),
-        ({"space": {"lr": "default", "entropy": [0.0, 0.1]}, "start": None}, "'entropy' is no hyperparameter of verl's"),
+        ({"space": {"lr": "default", "entropy": [0, 0.1]}, "start": None}, "'entropy' is no hyperparameter of verl's"),
         ({"space": {"lr": "default", f"{A}.clip_ratio": [0.1, 0.2]}, "start": None}, "does not act on it"),
         ({"target": {"path": "x/y", "parameters": 1e9}}, "target.width is missing"),
     ],
@@ -110,7 +110,8 @@ def test_fewer_gpus_than_the_job_needs(on_verl, tmp_path, capsys, monkeypatch):
 def example(tmp_path):
     def made(name: str) -> Path:
         folder = tmp_path / name
-        shutil.copytree(ROOT / "examples" / name, folder, ignore=shutil.ignore_patterns("made", "__pycache__"))
+        ignored = shutil.ignore_patterns("made", "__pycache__")
+        shutil.copytree(ROOT / "examples" / name, folder, ignore=ignored, dirs_exist_ok=True)
         runpy.run_path(str(folder / "make.py"), run_name="__main__")
         return folder / "tune.yaml"
 
@@ -127,8 +128,9 @@ def test_the_verl_example_plans_on_any_machine(example, capsys):
     assert "24 h of trainer time, 192 GPU-hours" in said and "first trial: the recipe on proxy, 15 steps" in said
 
 
-def test_the_trl_example_plans_on_what_it_makes(example, capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("JFHPO_CACHE", str(tmp_path / "cache"))
+def test_the_trl_example_plans_on_what_it_makes(example, models, tmp_path, capsys):
+    for name in ("proxy", "target"):  # what make.py then need not train
+        shutil.copytree(models / name, tmp_path / "tune_trl/made" / name)
     assert main(["tune", "--config", str(example("tune_trl")), "--dry-run"]) == 0
     said = capsys.readouterr().out
     assert "first trial: the recipe on proxy, 6 steps" in said and "target ← proxy" in said
