@@ -38,6 +38,8 @@ UNLESS_SET = ("max_trials",)
 """Settings that are part of a study once they are set. Studies that began before there were such ones can go on."""
 FAMILY = "family@problem.family="
 """How Hydra wants ``family=`` to be written: it is chosen within a problem."""
+FREE = ("+problem.trainer_settings.", "+problem.models.", "+problem.data.")
+"""What `+` may add: the engine knows these settings, and refuses what is none."""
 KINDS = {
     bool: "true or false",
     int: "a whole number",
@@ -139,7 +141,7 @@ def load(words: Sequence[str]) -> DictConfig:
     with initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
         defaults = _defaults(tuple(chosen))
         for word in words:
-            if word not in chosen:
+            if word not in chosen and not word.startswith(FREE):
                 _check_key(defaults, word.partition("=")[0].lstrip("+~"))
         return _compose(words, defaults)
 

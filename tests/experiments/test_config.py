@@ -45,13 +45,13 @@ BAD = {
     "method=": ["method ''", ", ".join(sorted(methods()))],
     "method.name=recipe": ["method.name=recipe", "method=<name>", ", ".join(sorted(methods()))],
     "problem=last_digits": ["problem 'last_digits'", "did you mean 'last_digit'"],
-    "scale=huge": ["scale 'huge'", "mini, smoke"],
+    "scale=huge": ["scale 'huge'", "mini, paper, smoke"],
     "experiment=mian": ["experiment 'mian'", "did you mean 'main'", "valid: ", "recording"],
     "experiment=../elsewhere": ["experiment '../elsewhere'", "valid: ", "recording"],
     "problem.proxy=xl": ["problem.proxy 'xl'", SIZES],
     "problem.target=7b": ["problem.target '7b'", SIZES],
     "problem.task=sums": ["problem.task 'sums'", "last_digit"],
-    "problem.trainer=verl": ["problem.trainer 'verl'", "mini"],
+    "problem.trainer=vrl": ["problem.trainer 'vrl'", "did you mean 'verl'"],
     "problem.name=../x": ["problem.name=../x", "letters"],
     "tracking=ofline": ["tracking 'ofline'", "did you mean 'offline'", "auto, none, offline, online"],
     "budget_unit=hours": ["budget unit 'hours'", "flops, seconds, tokens"],
@@ -282,3 +282,12 @@ def test_an_unknown_setting_is_one_error_of_one_line():
     with pytest.raises(UsageError) as caught:
         load(["method.foo.bar=1"])
     assert "\n" not in str(caught.value)
+
+
+def test_a_setting_of_the_engine_that_the_problem_leaves_out_is_added():
+    added = load(["problem=last_digit", "+problem.trainer_settings.micro_batch=64"]).problem.trainer_settings
+    assert added.micro_batch == 64 and added.epochs == 1
+    with pytest.raises(UsageError, match=r"unknown setting 'problem.trainer_settings.micro_batch'"):
+        load(["problem=last_digit", "problem.trainer_settings.micro_batch=64"])
+    with pytest.raises(UsageError, match=r"unknown setting 'problem\.lr'"):
+        load(["problem=last_digit", "+problem.lr=64"])

@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "VERL_ENGINE_DEVICE": "cuda",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # several engines share the cores
+    "RAY_worker_niceness": "0",  # 15 by Ray's default: on a busy machine its workers would hardly run
     "TQ_NUM_THREADS": "1",  # of TransferQueue, which else warns with every request on fewer than 8 cores
 }
 """Of every process of a run on the CPU, beside ``VERL_USE_EXTERNAL_MODULES``."""

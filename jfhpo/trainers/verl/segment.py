@@ -19,7 +19,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,10 +37,12 @@ class Segment:
     """At most one order is under way. Every method that waits raises `TrainingFailed`, with the reason from the log,
     when the child ends, and after `timeout` seconds of silence, when it is ended; `close` it in either case."""
 
-    def __init__(self, timeout: float, logs: Path | None = None, host: str = "127.0.0.1"):
-        # Ray's sockets lie below, and a socket's path may have 107 bytes: not where TMPDIR says.
-        self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-", dir="/tmp"))
-        self.timeout, self.logs, self.host = timeout, logs, host
+    def __init__(self, folder: Path, timeout: float, logs: Path | None = None, host: str = "127.0.0.1"):
+        """`folder` is to be made, in one that goes with the trainer."""
+        folder.mkdir()
+        self.folder, self.timeout, self.host = folder, timeout, host
+        self.name = f"{folder.parent.name}-{folder.name}"
+        self.kept = logs / f"{self.name}.log" if logs is not None else None
         self.log, self.metrics, self.gate = (self.folder / name for name in ("verl.log", "metrics.jsonl", "gate.json"))
         self.checkpoints = self.folder / "checkpoints"
         self.step = 0
@@ -59,7 +60,7 @@ class Segment:
         self.gate.write_text(json.dumps({"host": self.host, "port": listener.getsockname()[1], "key": key}))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "jfhpo.trainers.verl.guard", *main, *words],
+                [sys.executable, "-m", "jfhpo.trainers.verl.guard", str(self.folder.parent), *main, *words],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -126,16 +127,20 @@ class Segment:
             self.end()
         if self.connection is not None:
             self.connection.close()
-        if self.logs is not None and self.log.exists():
-            self.logs.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.log, self.logs / f"{self.folder.name}.log")
+        if self.kept is not None and self.log.exists():
+            self.kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.log, self.kept)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def end(self) -> None:
         """End the child and all that came of it now; returns when nothing of it is left."""
         self.cpu_seconds()
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
+        if not self.process.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):  # it has ended by itself
+                self.process.stdin.write(guard.NOW.encode())
+                self.process.stdin.flush()
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
         self.process.wait()
 
     # -- what the methods above share
@@ -181,4 +186,4 @@ class Segment:
             return log.read().decode(errors="replace")
 
     def _with_log(self, reason: str) -> str:
-        return f"{reason} (log: {self.logs / self.folder.name}.log)" if self.logs is not None else reason
+        return f"{reason} (log: {self.kept})" if self.kept is not None else reason

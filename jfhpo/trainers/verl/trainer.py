@@ -5,9 +5,9 @@ checkpoints, evaluations and the end fall on exactly the step where the study wa
 very checkpoint that the child has just written (the test of a finished trial, say) finds the child still there.
 
 **Costs** are seconds on a GPU or a given cluster, and on a CPU the CPU seconds of all processes of the run; start-up,
-loading and saving are overhead. **Repetition** goes as far as verl's: prompts come in the same order and every seed is the trial's, but
-sampling by vLLM is not bit-reproducible. A resumed run samples from seeds of its own, or it would draw the randomness
-of the first steps again.
+loading and saving are overhead. **Repetition** goes as far as verl's: prompts come in the same order and every seed is
+the trial's, but sampling by vLLM is not bit-reproducible. A resumed run samples from seeds of its own, or it would draw
+the randomness of the first steps again.
 """
 
 from __future__ import annotations
@@ -61,11 +61,9 @@ class VerlTrainer(Trainer):
         self.prompts = prompts_of(task, data or {})
         self.reward = own_function(task, data or {})
         self.completion_length = self.settings.max_completion_length or TASKS[task].completion_length
-        self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-data-"))
-        most = self.settings.held_out_prompts
-        held_out = {split: rows[:most] for split, rows in self.prompts.splits.items() if split != "train"}
-        self.files = to_verl(dataclasses.replace(self.prompts, splits=held_out), self.folder)
+        self.folder: Path | None = None
         self.segment: Segment | None = None
+        self.segments = 0
         self._ended_segments = 0.0
         self._carried = Cost()
 
@@ -90,7 +88,7 @@ class VerlTrainer(Trainer):
         whole.mkdir()
         shutil.move(written, whole / written.name)
         checkpoints.publish(
-            whole, path, self.trial, step=self.step, learning_rate=self.learning_rate, segment=self.segment.folder.name
+            whole, path, self.trial, step=self.step, learning_rate=self.learning_rate, segment=self.segment.name
         )
         self._carried += Cost(seconds=self._now() - began)
 
@@ -117,7 +115,9 @@ class VerlTrainer(Trainer):
         """End the child, if there is one, and remove what was written. A worker that is killed needs none of this:
         `jfhpo.trainers.verl.guard` sees to it."""
         self._leave()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
 
     # -- one segment
 
@@ -126,7 +126,7 @@ class VerlTrainer(Trainer):
         if self.segment is None or not self.segment.waits() or "segment" not in held:
             return False
         return (
-            held["segment"] == self.segment.folder.name
+            held["segment"] == self.segment.name
             and int(held["step"]) == self.segment.step
             and checkpoints.identity(trial) == checkpoints.identity(self.trial)
         )
@@ -136,6 +136,8 @@ class VerlTrainer(Trainer):
         kept = None if checkpoint is None else checkpoint.absolute() / f"global_step_{step}"
         if kept is not None and (missing := missing_parts(kept)):
             raise CheckpointError(f"checkpoint {checkpoint} has no {missing}")
+        if self.folder is None:
+            self._prepare()
         model = models.read(self.models[trial.fidelity.model])
         self.weights, on_cpu = model.weights, models.on_cpu(settings.device)
         decided = shape(trial.config, settings)
@@ -146,7 +148,9 @@ class VerlTrainer(Trainer):
         )
         # verl's task runner may be on any machine of a given cluster.
         host = "127.0.0.1" if settings.ray_address is None else socket.gethostbyname(socket.gethostname())
-        self.segment = Segment(settings.timeout, Path(settings.logs) if settings.logs else None, host)
+        self.segments += 1
+        logs = Path(settings.logs) if settings.logs else None
+        self.segment = Segment(self.folder / str(self.segments), settings.timeout, logs, host)
         place = Place(
             folder=self.segment.folder,
             model=self._runnable(trial.fidelity.model, model.path),
@@ -167,6 +171,15 @@ class VerlTrainer(Trainer):
         at = self.segment.launch(words, environment_of(settings, on_cpu), self.main)
         if at != step:
             raise TrainingFailed(f"verl started from step {at}, the checkpoint is of step {step}")
+
+    def _prepare(self) -> None:
+        """The folder of all segments, which the guards of these remove where nobody else is left to, and the held-out
+        prompts in it."""
+        # Ray's sockets lie below, and a socket's path may have 107 bytes: not where TMPDIR says.
+        self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-", dir="/tmp"))
+        most = self.settings.held_out_prompts
+        held_out = {split: rows[:most] for split, rows in self.prompts.splits.items() if split != "train"}
+        self.files = to_verl(dataclasses.replace(self.prompts, splits=held_out), self.folder / "data")
 
     def _runnable(self, size: str, path: str) -> str:
         """The model's folder, or where vLLM has no kernel for its heads, one with the same model and wider heads."""

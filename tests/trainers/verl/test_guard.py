@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import shared_memory
+from pathlib import Path
 
 import pytest
 
 from jfhpo.trainers.verl import guard
 
-GUARD = [sys.executable, "-m", "jfhpo.trainers.verl.guard", sys.executable, "-c"]
+GUARD = [sys.executable, "-m", "jfhpo.trainers.verl.guard"]
+PYTHON = [sys.executable, "-c"]
 DAEMON = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nprint(os.getpid(), flush=True)\ntime.sleep(600)"
 STARTS_ONE = f"import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', {DAEMON!r}])\n"
 
@@ -34,8 +37,10 @@ subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE).wait()
 """
 
 
-def start(code, **settings):
-    return subprocess.Popen([*GUARD, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **settings)
+def start(code, folder="/nowhere", **settings):
+    return subprocess.Popen(
+        [*GUARD, str(folder), *PYTHON, code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **settings
+    )
 
 
 def is_alive(pid):
@@ -67,30 +72,36 @@ def test_a_process_in_a_session_of_its_own_ends_with_the_command():
     assert not is_alive(daemon)
 
 
-def test_closing_the_pipe_ends_everything():
-    process = start(STARTS_ONE + "time.sleep(600)")
+@pytest.mark.parametrize("told", [True, False])
+def test_the_end_of_the_pipe_ends_everything(tmp_path, told):
+    process = start(STARTS_ONE + "time.sleep(600)", tmp_path / "folder")
+    (tmp_path / "folder").mkdir()
     daemon = int(process.stdout.readline())
+    process.stdin.write(guard.NOW if told else "")
     process.stdin.close()
     assert process.wait(20) == 137 and not is_alive(daemon)
+    assert (tmp_path / "folder").exists() == told  # where nobody is left to read or remove it, the guard does
 
 
 def test_a_word_on_the_pipe_lets_the_command_end_by_itself():
     process = start(ENDS_ITSELF)
     process.stdout.readline()
-    process.stdin.write("end\n")
+    process.stdin.write(guard.END)
     process.stdin.flush()
     assert process.wait(20) == 7
 
 
-def test_a_starter_killed_with_sigkill_leaves_nothing_behind():
-    command = [sys.executable, "-c", STARTER, *GUARD, STARTS_ONE + "time.sleep(600)"]
+def test_a_starter_killed_with_sigkill_leaves_nothing_behind(tmp_path):
+    command = [*PYTHON, STARTER, *GUARD, str(tmp_path / "folder"), *PYTHON, STARTS_ONE + "time.sleep(600)"]
+    (tmp_path / "folder").mkdir()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     daemon = int(process.stdout.readline())
     family = guard.descendants(process.pid)
     assert daemon in family and len(family) == 3  # guard, command and daemon
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert all(map(gone, family))
+    assert all(map(gone, family)) and not [pid for pid in family[1:] if Path(f"/proc/{pid}").exists()]  # nor as zombies
+    assert not (tmp_path / "folder").exists()
 
 
 def test_cpu_seconds_count_those_that_have_ended():
@@ -101,12 +112,30 @@ def test_cpu_seconds_count_those_that_have_ended():
     process.wait(20)
 
 
-def test_shared_memory_with_weights_is_found(tmp_path):
-    from multiprocessing import shared_memory
+SHARES = """
+import os, sys
+from multiprocessing import resource_tracker, shared_memory
+resource_tracker.register = lambda *_: None  # or Python would remove the block by itself
+memory = shared_memory.SharedMemory(name=f"psm_test{os.getpid()}", create=True, size=4096)
+print(os.getpid(), flush=True)
+sys.stdin.read()
+time.sleep(SECONDS)
+os._exit(0)
+"""
 
-    memory = shared_memory.SharedMemory(name=f"verl_weights_test{os.getpid()}", create=True, size=4096)
+
+@pytest.mark.parametrize("told", [True, False])
+def test_shared_memory_goes_with_the_processes_that_mapped_it(told):
+    other = shared_memory.SharedMemory(name=f"psm_other{os.getpid()}", create=True, size=4096)
     try:
-        assert list(guard.shared_memory(os.getpid())) == [f"/dev/shm/verl_weights_test{os.getpid()}"]
+        process = start("import time\n" + SHARES.replace("SECONDS", "600" if told else str(1.5 * guard.LOOK)))
+        block = Path(f"/dev/shm/psm_test{process.stdout.readline().strip()}")
+        assert block.exists() and guard.shared_memory(guard.descendants(process.pid)) == {str(block)}
+        if told:
+            process.stdin.write(guard.NOW)
+            process.stdin.close()
+        process.wait(20)
+        assert not block.exists() and Path(f"/dev/shm/{other.name}").exists()
     finally:
-        memory.close()
-        memory.unlink()
+        other.close()
+        other.unlink()
