@@ -303,7 +303,9 @@ def dry_run(words: Sequence[str], console: Console, quoted: Sequence[str]) -> in
     for job in found.jobs:
         check_folder(job.config)
     studies = [planned(shell(["python", "-m", "experiments.run", *job.words]), job.config) for job in found.jobs]
-    show_plan(" ".join(["./run_all.sh", *words]), studies, console, quoted, found.left_out)
+    bases = {spec for job in found.jobs for spec in bases_of(job.config) if not spec.made}
+    notes = [f"base models to be made first: {len(bases)}"] if bases else []
+    show_plan(" ".join(["./run_all.sh", *words]), studies, console, quoted, [*notes, *found.left_out])
     return 0
 
 

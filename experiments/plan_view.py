@@ -175,14 +175,16 @@ def _bounds(plans: Sequence[Planned], found: Sequence[Need]) -> list[str]:
     gpu_hours = sum(plan.gpus * _hours_left(plan) for plan in left)
     on = f", {gpu_hours:,.6g} GPU-hours" if gpu_hours else ""
     lines = [
-        f"bound: {hours:,.4g} h of trainer time{on} for {len(left)} studies. Each ends with its budget, its final run "
+        f"bound: {hours:,.4g} h of trainer time{on} for {_of(len(left), 'study', 'studies')}. Each ends with its budget, its final run "
         "on the target included; test evaluations come on top."
     ]
     targets = {need.problem: need for need in found if need.role == "target"}
     recipes = [targets[plan.config.problem.name] for plan in left if plan.label == "recipe" and targets]
     if recipes:
         run = sum(need.run_hours * need.job.gpus for need in recipes)
-        lines.append(f"  recipe trains once: about {run:,.3g} GPU-hours for its {len(recipes)} studies, estimated")
+        lines.append(
+            f"  recipe trains once: about {run:,.3g} GPU-hours for its {_of(len(recipes), 'study', 'studies')}, estimated"
+        )
     for plan in {plan.config.problem.name: plan for plan in left}.values():
         need, budget = targets.get(plan.config.problem.name), plan.config.budget / 3600
         if need is not None and need.run_hours > budget / 2:
@@ -199,7 +201,12 @@ def _hours_left(plan: Planned) -> float:
 
 def _checked(plans: Sequence[Planned]) -> list[str]:
     launched = {plan.launched.words: plan.launched.checks for plan in plans if plan.launched.words}
-    return [f"checked: {len(launched)} commands; {said}" for said in dict.fromkeys(launched.values())]
+    count = _of(len(launched), "command", "commands")
+    return [f"checked: {count}; {said}" for said in dict.fromkeys(launched.values())]
+
+
+def _of(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 def _reused(plans: Sequence[Planned]) -> list[str]:
@@ -209,4 +216,4 @@ def _reused(plans: Sequence[Planned]) -> list[str]:
     out = plans[0].config.out
     if states[FINISHED] + states[BEGUN] == 0:
         return [f"reused: nothing, {out} holds none of these studies{kept}"]
-    return [f"reused from {out}: {states[FINISHED]} finished studies, {states[BEGUN]} begun ones go on{kept}"]
+    return [f"reused from {out}: {states[FINISHED]} finished, {states[BEGUN]} begun and gone on with{kept}"]
