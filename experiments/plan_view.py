@@ -175,16 +175,15 @@ def _bounds(plans: Sequence[Planned], found: Sequence[Need]) -> list[str]:
     gpu_hours = sum(plan.gpus * _hours_left(plan) for plan in left)
     on = f", {gpu_hours:,.6g} GPU-hours" if gpu_hours else ""
     lines = [
-        f"bound: {hours:,.4g} h of trainer time{on} for {_of(len(left), 'study', 'studies')}. Each ends with its budget, its final run "
-        "on the target included; test evaluations come on top."
+        f"bound: {hours:,.4g} h of trainer time{on} for {_of(len(left), 'study', 'studies')}. Each ends with its "
+        "budget, its final run on the target included; test evaluations come on top."
     ]
     targets = {need.problem: need for need in found if need.role == "target"}
     recipes = [targets[plan.config.problem.name] for plan in left if plan.label == "recipe" and targets]
     if recipes:
         run = sum(need.run_hours * need.job.gpus for need in recipes)
-        lines.append(
-            f"  recipe trains once: about {run:,.3g} GPU-hours for its {_of(len(recipes), 'study', 'studies')}, estimated"
-        )
+        its = _of(len(recipes), "study", "studies")
+        lines.append(f"  recipe trains once: about {run:,.3g} GPU-hours for its {its}, estimated")
     for plan in {plan.config.problem.name: plan for plan in left}.values():
         need, budget = targets.get(plan.config.problem.name), plan.config.budget / 3600
         if need is not None and need.run_hours > budget / 2:

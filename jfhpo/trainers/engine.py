@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import unknown
 from jfhpo.core.problem import ModelSize
-from jfhpo.core.trial import Trial
+from jfhpo.core.trial import Config, Trial
 from jfhpo.trainers.estimate import Job
 
 Settings = Mapping[str, Any]
@@ -60,6 +60,10 @@ def not_estimated(problem: Settings) -> Job | None:
     return None
 
 
+def all_of_the_space(problem: Settings) -> None:
+    """For an engine that can train every configuration."""
+
+
 @dataclass(frozen=True)
 class Engine:
     name: str
@@ -84,6 +88,8 @@ class Engine:
     """A `UsageError` for what has to hold where trials run and a dry run can do without: libraries, data on the hub."""
     simulated: bool = False
     """Whether costs are told and no time passes: such trials run in the study's own process, on a simulated clock."""
+    listed: Callable[[Settings], Sequence[Config] | None] = all_of_the_space
+    """The only configurations that trials may have, which makes the space finite; None where all of it can be had."""
 
 
 @functools.cache

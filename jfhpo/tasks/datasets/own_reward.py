@@ -7,6 +7,7 @@ It is the function that their job has already: for TRL ``reward(completions, **c
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import inspect
 import math
@@ -16,6 +17,7 @@ from typing import Any
 
 from jfhpo.core.errors import UsageError
 from jfhpo.tasks.datasets.definitions import DATASETS
+from jfhpo.tasks.datasets.own import OWN
 from jfhpo.tasks.datasets.rewards import TrlReward, grader
 from jfhpo.tasks.datasets.splits import GENERATED, SPLITS, names
 
@@ -78,6 +80,14 @@ def sources(data: Mapping[str, Any]) -> list[Path]:
     reward = data["reward"].partition(":")[0]
     named = [*(data.get(split) for split in SPLITS), reward if is_file(reward) else None]
     return [Path(name) for name in named if name is not None and Path(name).is_file()]
+
+
+def with_digest(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A trainer's arguments, with a hash of what a user's own files hold where the task is ``own``."""
+    if arguments["task"] != OWN:
+        return dict(arguments)
+    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in sources(arguments["data"])]
+    return {**arguments, "files": digests}
 
 
 class OwnReward:

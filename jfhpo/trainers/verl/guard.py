@@ -83,11 +83,14 @@ def end_descendants(patience: float = 30.0) -> set[str]:
     return shared
 
 
-def reap() -> None:
-    """Wait for the ended children: as zombies they would pass on to init, which in a container may never ask."""
-    with contextlib.suppress(ChildProcessError):  # there is none
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def reap(patience: float = 30.0) -> None:
+    """Wait for all that have been ended: a process whose first thread is a zombie may have others that are still
+    letting go of its memory. What is not waited for would pass on to init, which in a container may never ask."""
+    until = time.monotonic() + patience
+    with contextlib.suppress(ChildProcessError):  # there is none any more
+        while time.monotonic() < until:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.02)
 
 
 Process = tuple[int, str, float]
