@@ -38,6 +38,7 @@ from baselines.successive_halving import (
 )
 from jfhpo.core.errors import UsageError, check_choices, check_counts
 from jfhpo.core.optimizer import Optimizer
+from jfhpo.core.space import config_key
 from jfhpo.core.trial import Config, Fidelity, Status, Trial, TrialResult
 
 if TYPE_CHECKING:
@@ -89,12 +90,14 @@ class BOHB(Optimizer):
         self.space = OptunaSpace(problem.space)
         self.min_points = s.min_points or len(problem.space.names) + 1
         self.told: list[TrialResult] = []
+        self.drawn: set[str] = set()
         self.results_at: dict[int, list[tuple[Config, float]]] = {b: [] for b in steps}
         """D_b: steps -> configurations with their scores, −∞ for a failed or early-stopped one."""
 
     def propose(self) -> Trial:
         job = self.brackets.next_job()
         config = self.draw() if job.config is None else job.config
+        self.drawn.add(config_key(config))
         resume_from = job.trained if self.settings.checkpoint_reuse else 0
         trial = self.trial(config, Fidelity(self.model, job.steps), resume_from)
         self.brackets.started(trial.id, job)
@@ -110,8 +113,9 @@ class BOHB(Optimizer):
         rng = np.random.default_rng((self.seed, self._asked))
         b = self.model_steps()
         if rng.random() < self.settings.random_fraction or b is None:
-            return self.problem.space.sample(rng, 1)[0]
-        return self.space.suggest(self.space.study(self._sampler(self.good(b)), self.results_at[b]))
+            return self.problem.space.draw(rng, self.drawn)
+        suggested = self.space.suggest(self.space.study(self._sampler(self.good(b)), self.results_at[b]))
+        return self.problem.space.nearest(suggested, besides=self.drawn)
 
     def model_steps(self) -> int | None:
         """b: the most steps at which there are N_min + 2 results, N_min of them completed; None if there are none."""

@@ -80,6 +80,8 @@ class Encoding:
     @property
     def size(self) -> float:
         """How many configurations there are."""
+        if self.space.listed is not None:
+            return len(self.space.listed)
         return math.prod(v.size for v in self.variables)
 
     def point(self, config: Config) -> list[float]:
@@ -87,4 +89,4 @@ class Encoding:
 
     def config(self, point: Sequence[float]) -> dict[str, Any]:
         found = {v.name: v.value(x) for v, x in zip(self.variables, point, strict=True)}
-        return self.space.validate(self.fixed | found)
+        return self.space.nearest(self.space.validate(self.fixed | found))

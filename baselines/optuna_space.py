@@ -132,11 +132,13 @@ class OptunaSpace:
         failures: str = "worst",
     ) -> dict[str, Any]:
         """The first suggestion of these samplers that is neither told nor pending: all configurations are trained
-        with one seed, so that a repetition teaches nothing. Where each repeats, the last one."""
+        with one seed, so that a repetition teaches nothing. Where each repeats, the last one. In a finite space it is
+        the nearest of those that are left."""
         tried = {config_key(config) for config in (*(config for config, _ in told), *pending)}
         config: dict[str, Any] = {}
         for sampler in samplers:
-            config = self.suggest(self.study(sampler, told, pending, failures))
+            suggested = self.suggest(self.study(sampler, told, pending, failures))
+            config = self.space.nearest(suggested, besides=tried)
             if config_key(config) not in tried:
                 break
         return config

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from jfhpo.core.optimizer import Optimizer
+from jfhpo.core.space import config_key
 from jfhpo.core.trial import Config, Status, Trial, TrialResult
 
 
@@ -22,12 +23,14 @@ class RandomSearch(Optimizer):
         super().__init__(problem, seed=seed, settings=settings)
         self.rng = np.random.default_rng(seed)
         self.best: tuple[float, Config] | None = None
+        self.drawn: set[str] = set()
 
     def propose(self) -> Trial:
         if not self._asked and self.problem.recipe_first:
             config = dict(self.problem.recipe)
         else:
-            config = self.problem.space.sample(self.rng, 1)[0]
+            config = self.problem.space.draw(self.rng, self.drawn)
+        self.drawn.add(config_key(config))
         return self.trial(config, self.problem.full)
 
     def observe(self, result: TrialResult) -> None:

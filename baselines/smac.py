@@ -72,6 +72,8 @@ class Smac(Optimizer):
         self.reached: dict[str, int] = {}
         """Steps trained, by configuration."""
         self.results: list[TrialResult] = []
+        self.stand_ins: dict[str, Config] = {}
+        """Of a finite space: what SMAC named -> what was run."""
 
     def propose(self) -> Trial | None:
         info = self.smac.ask()
@@ -80,12 +82,24 @@ class Smac(Optimizer):
         config = self._plain(info.config)
         if config == self.recipe_as_drawn:
             config = dict(self.problem.recipe)  # to the last digit
+        config = self._listed(config)
         fidelity = Fidelity(self.problem.target, round(info.budget))
         reached = self.reached.get(config_key(config), 0)  # more than is asked for, where a small space repeats itself
         resume = self.checkpoint_reuse and reached < fidelity.steps
         trial = self.trial(config, fidelity, resume_from=reached if resume else 0)
         self.infos[trial.id] = info
         return trial
+
+    def _listed(self, config: Config) -> Config:
+        """In a finite space the listed configuration that stands for this one whenever SMAC names it; each stands for
+        one while they last."""
+        if self.problem.space.listed is None:
+            return config
+        key = config_key(config)
+        if key not in self.stand_ins:
+            taken = {config_key(c) for c in self.stand_ins.values()}
+            self.stand_ins[key] = self.problem.space.nearest(config, besides=taken)
+        return self.stand_ins[key]
 
     def _plain(self, configuration: Any) -> dict[str, Any]:
         values = dict(configuration)

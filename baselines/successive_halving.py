@@ -17,6 +17,7 @@ import numpy as np
 
 from jfhpo.core.errors import UsageError, check_choices, check_counts
 from jfhpo.core.problem import Problem
+from jfhpo.core.space import config_key
 from jfhpo.core.trial import Config, Status, TrialResult
 
 MODELS = ("target", "proxy")
@@ -127,12 +128,12 @@ class RandomDraws:
         self.space = problem.space
         self.rng = np.random.default_rng(seed)
         self.first: Config | None = problem.recipe if problem.recipe_first else None
+        self.drawn: set[str] = set()
 
     def next(self) -> Config:
-        if self.first is not None:
-            config, self.first = self.first, None
-            return config
-        return self.space.sample(self.rng, 1)[0]
+        config, self.first = self.first or self.space.draw(self.rng, self.drawn), None
+        self.drawn.add(config_key(config))
+        return config
 
 
 # -- synchronous successive halving --------------------------------------------------------------------------------

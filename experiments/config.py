@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -24,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import Problem
 from jfhpo.core.space import SearchSpace
+from jfhpo.core.words import key_value
 from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.methods import methods
 from jfhpo.trainers.engine import engine
@@ -124,9 +126,7 @@ def load(words: Sequence[str]) -> DictConfig:
     _register()
     valid, chosen = groups(), []
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f"'{word}' is not key=value; for example method=jfhpo")
+        key, value = key_value(word, "method=jfhpo")
         if key == "method.name":
             raise UsageError(f"'{word}': choose a method with method=<name>; valid: {', '.join(valid['method'])}")
         if key in valid:
@@ -237,7 +237,12 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(v, int | float) for v in pair)):
             raise UsageError(f"problem.recipe.lr_at_width={pair} must be [learning rate, width], e.g. [1e-6, 3584]")
         recipe["lr"] = pair[0] * pair[1] / family[conf["target"]].width
-    space = SearchSpace(_numbers(conf["space"]))
+    space = SearchSpace(_numbers(conf["space"]), runs.listed(conf))
+    recipe = space.validate(_numbers(recipe))
+    if space.listed is not None:
+        recipe, wanted = space.nearest(recipe), recipe
+        if not np.allclose(space.encode([recipe]), space.encode([wanted])):  # to the last digit it may differ
+            raise UsageError(f"problem.recipe={wanted} is not among the {len(space.listed)} configurations there are")
     problem = Problem(
         name=conf["name"],
         task=conf["task"],
@@ -247,7 +252,7 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         target=conf["target"],
         max_steps=conf["max_steps"],
         rungs=tuple(conf["rungs"]),
-        recipe=space.validate(_numbers(recipe)),
+        recipe=recipe,
         trainer=conf["trainer"],
         trainer_settings=conf["trainer_settings"],
         cost_unit=config.budget_unit,

@@ -23,6 +23,7 @@ from experiments.run import Parts, build_study, check_folder, check_registry, ma
 from experiments.simulate import simulate
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.words import key_value
 from jfhpo.study.methods import method
 from jfhpo.study.records import RECORDS, SUMMARY
 
@@ -33,6 +34,7 @@ usage: ./run_all.sh [scale] [key=value ...]        (python -m experiments.launch
   ./run_all.sh                                     scale mini: about ten minutes on 2 cores
   ./run_all.sh smoke                               everything, tiny
   ./run_all.sh full                                the benchmark: every method, hours (a scale may name its experiment)
+  ./run_all.sh replay                              every method on recorded learning curves, 100 seeds, minutes
   ./run_all.sh smoke experiment=main method=jfhpo  just that
   ./run_all.sh mini method=jfhpo seed=7            one more seed of one method
   ./run_all.sh mini out=elsewhere budget=300       other settings go into another folder
@@ -125,12 +127,10 @@ def plan(words: Sequence[str]) -> Plan:
     scale = DEFAULT_SCALE
     if words and "=" not in words[0]:
         scale, words = words[0], words[1:]
-    for word in words:
-        if "=" not in word:
-            raise UsageError(f"'{word}' is not key=value; for example method=jfhpo")
+    given = [(word, *key_value(word, "method=jfhpo")) for word in words]
     own_keys = ("scale", "method", "seed", "problem", "jobs")
-    chosen = dict(word.split("=", 1) for word in words if word.split("=", 1)[0] in own_keys)
-    rest = [word for word in words if word.split("=", 1)[0] not in own_keys]
+    chosen = {key: value for _, key, value in given if key in own_keys}
+    rest = [word for word, key, _ in given if key not in own_keys]
     at_once = _positive("jobs", chosen.get("jobs", str(os.cpu_count() or 1)))
     scale = chosen.get("scale", scale)
     if scale not in groups()["scale"]:

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.errors import UsageError
+from jfhpo.core.words import settings
 from paper_figures.write import write_all
 
 DEFAULTS = {"out": "results", "experiment": "main"}
@@ -24,26 +25,13 @@ examples
 """
 
 
-def settings(words: Sequence[str]) -> dict[str, str]:
-    """The key=value words over the defaults; a `UsageError` for any that is not one of them."""
-    given = dict(DEFAULTS)
-    for word in words:
-        key, equals, value = word.partition("=")
-        if key not in DEFAULTS:
-            raise unknown("setting", key, DEFAULTS)
-        if not equals or not value:
-            raise UsageError(f"{word}: a setting is written key=value, for example {key}={DEFAULTS[key]}")
-        given[key] = value
-    return given
-
-
 def main(words: Sequence[str]) -> int:
     """Run it; 0, or 2 for bad input."""
     if {"-h", "--help", "help"} & set(words):
         print(HELP, end="")
         return 0
     try:
-        given = settings(words)
+        given = settings(words, DEFAULTS)
         write_all(Path(given["out"]), given["experiment"])
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)

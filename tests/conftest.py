@@ -1,38 +1,55 @@
-"""The table of methods by checks, printed at the end of every run in which a conformance test ran.
+"""The tables of methods and of engines by checks, printed at the end of every run in which a conformance test ran.
 
-It is here and not beside those tests because in a parallel run the process that prints loads this file only.
+They are here and not beside those tests because in a parallel run the process that prints loads this file only.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from tests.baselines.conformance import table
+from tests import conformance_table as table
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too: they take minutes")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "check(column): a promise that every method makes, and its column in the table")
+    config.addinivalue_line(
+        "markers", "check(column, of='methods'): a promise that every method (or engine) makes, and its column"
+    )
+    config.addinivalue_line("markers", "slow: takes minutes, and runs with --slow only")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; --slow runs it"))
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
     if mark := item.get_closest_marker("check"):
-        report.user_properties.append(("check", [item.callspec.params["name"], mark.args[0]]))
+        row, of = item.callspec.params["name"], mark.kwargs.get("of", "methods")
+        report.user_properties.append(("check", [row, mark.args[0]]))
+        report.user_properties.append(("of", of))
 
 
 def pytest_terminal_summary(terminalreporter):
     reports = [report for kind in ("passed", "failed", "error") for report in terminalreporter.stats.get(kind, [])]
-    found = table.cells(reports)
-    if not found:
-        return
-    width, columns = max(len(name) for name, _ in found), table.columns(found)
-    terminalreporter.section("methods by checks")
-    for line in table.header(columns, width):
-        terminalreporter.line(line)
-    for name, signs in table.rows(found, columns):
-        terminalreporter.write(name.ljust(width))
-        for sign in signs:
-            terminalreporter.write(f" {sign}", **table.COLOURS[sign])
-        terminalreporter.line("")
-    terminalreporter.line(table.LEGEND)
+    for of, legend in table.LEGENDS.items():
+        found = table.cells(reports, of)
+        if not found:
+            continue
+        width, columns = max(len(name) for name, _ in found), table.columns(found)
+        terminalreporter.section(f"{of} by checks")
+        for line in table.header(columns, width):
+            terminalreporter.line(line)
+        for name, signs in table.rows(found, columns):
+            terminalreporter.write(name.ljust(width))
+            for sign in signs:
+                terminalreporter.write(f" {sign}", **table.COLOURS[sign])
+            terminalreporter.line("")
+        terminalreporter.line(legend)

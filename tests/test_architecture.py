@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "jfhpo.core": 0,  # the nouns, used by all
     "jfhpo.tasks": 1,
+    "jfhpo.replay": 1,
     "jfhpo.trainers": 2,
     "jfhpo.dynamics": 2,
     "jfhpo.method": 2,

@@ -15,8 +15,11 @@ VARIANTS = MappingProxyType(
     }
 )
 ROWS = ("recipe", "random_search", "jfhpo_paper", "jfhpo", *VARIANTS)
+RECORDED = tuple(row for row in ROWS if row != "smaller_proxy")
+"""xs is not recorded."""
 SWEEPS = {
     "bench": Sweep(methods=ROWS, seeds=tuple(range(8)), variants=VARIANTS),
     "mini": Sweep(methods=ROWS, seeds=(0, 1), variants=VARIANTS),
+    "replay": Sweep(methods=RECORDED, seeds=tuple(range(20)), variants=VARIANTS),
     "smoke": Sweep(methods=ROWS, seeds=(0,), variants=VARIANTS),
 }

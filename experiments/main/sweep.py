@@ -5,5 +5,6 @@ from experiments.sweeps import Sweep
 SWEEPS = {
     "bench": Sweep(methods=("recipe", "random_search", "bohb", "jfhpo_paper", "jfhpo"), seeds=tuple(range(8))),
     "mini": Sweep(methods=("recipe", "random_search", "bohb", "jfhpo"), seeds=(0, 1)),
+    "replay": Sweep(methods=("recipe", "random_search", "bohb", "jfhpo_paper", "jfhpo"), seeds=tuple(range(20))),
     "smoke": Sweep(methods=("recipe", "random_search", "jfhpo"), seeds=(0,)),
 }

@@ -10,7 +10,8 @@ import pandas as pd
 
 from experiments.scaling_law import analysis
 from experiments.scaling_law.curves import folder_curves
-from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.errors import UsageError
+from jfhpo.core.words import settings
 from jfhpo.dynamics.scaling_law import LEAST
 
 DEFAULTS = {"curves": "", "column": "reward"}
@@ -30,16 +31,7 @@ def main(words: Sequence[str]) -> int:
         print(HELP, end="")
         return 0
     try:
-        given = dict(DEFAULTS)
-        for word in words:
-            key, equals, value = word.partition("=")
-            if key not in DEFAULTS:
-                raise unknown("setting", key, DEFAULTS)
-            if not equals or not value:
-                raise UsageError(f"{word}: a setting is written key=value, for example curves=runs")
-            given[key] = value
-        if not given["curves"]:
-            raise UsageError("curves= is missing: a folder of *.csv, for example curves=runs")
+        given = settings(words, DEFAULTS, examples={"curves": "runs"})
         _show(Path(given["curves"]), given["column"])
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -100,7 +100,10 @@ class Problem:
     def initial_design(self, rng: np.random.Generator, count: int) -> list[Config]:
         """The recipe where it is everyone's first point, then a scrambled Sobol sequence: `count` in all."""
         first = [dict(self.recipe)] if self.recipe_first else []
-        return (first + self.space.spread(rng, count))[:count]
+        spread = self.space.spread(rng, count)
+        if self.space.listed is not None:  # the recipe is one of few: it need not be tried twice
+            spread = [config for config in spread if config not in first]
+        return (first + spread)[:count]
 
     def map_lr(self, config: Config, source: str, to: str) -> dict[str, Any]:
         """The configuration with its learning rate carried from one model size to another, lr ∝ 1/width."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import ConfigSpace as CS
@@ -31,9 +31,12 @@ class SearchSpace:
 
     A spec may say ``when: {other: [values]}``, with an ordinal or a categorical as the other: the hyperparameter is
     active while that one is active and has one of these values. A configuration holds its active hyperparameters only.
+
+    ``listed`` makes it finite: these configurations and no others, for example those that were recorded. Whatever is
+    drawn or decoded is then one of them, and `nearest` takes what a library proposes to the nearest.
     """
 
-    def __init__(self, specs: Mapping[str, Mapping[str, Any]]):
+    def __init__(self, specs: Mapping[str, Mapping[str, Any]], listed: Sequence[Config] | None = None):
         if not specs:
             raise UsageError("space: at least one hyperparameter is needed")
         self.configspace, self.conditions = read(specs)
@@ -45,6 +48,14 @@ class SearchSpace:
         self.stand_ins = {name: self._stand_in(name) for name in self.names}
         """What a surrogate, whose rows are of one length, sees of an inactive hyperparameter: the middle of its range
         (in log space on log ranges), an ordinal's middle value (of two, the lower), a categorical's first."""
+        self.listed: tuple[dict[str, Any], ...] | None = None
+        """The configurations of a finite space, each once; None where every one is allowed."""
+        if listed is not None:
+            if not listed:
+                raise UsageError("space: a list of configurations must hold at least one")
+            self.listed = tuple({config_key(c): c for c in map(self.validate, listed)}.values())
+            self._keys = tuple(map(config_key, self.listed))
+            self._points = self.encode(self.listed)
 
     def _above(self, name: str) -> list[str]:
         """What decides over a hyperparameter, and over that, and so on."""
@@ -73,18 +84,54 @@ class SearchSpace:
         """A value for every hyperparameter: the configuration's, and stand-ins for the inactive ones."""
         return {name: config.get(name, self.stand_ins[name]) for name in self.names}
 
+    def nearest(self, config: Config, besides: Collection[str] = ()) -> dict[str, Any]:
+        """In a finite space the listed configuration nearest in `encode`'s unit coordinates, the first of equals, but
+        none of those in `besides` (by `config_key`) while there are others; elsewhere the configuration itself."""
+        if self.listed is None:
+            return dict(config)
+        away = ((self._points - self.encode([config])) ** 2).sum(axis=1)
+        taken = np.array([key in besides for key in self._keys])
+        if not taken.all():
+            away[taken] = np.inf
+        return dict(self.listed[int(np.argmin(away))])
+
+    def untried(self, tried: Collection[str]) -> list[dict[str, Any]]:
+        """The configurations of a finite space without those in `tried` (by `config_key`)."""
+        return [dict(c) for key, c in zip(self._keys, self.listed, strict=True) if key not in tried]
+
+    def draw(self, rng: np.random.Generator, drawn: Collection[str] = ()) -> dict[str, Any]:
+        """One configuration drawn uniformly; in a finite space without replacement, as long as not all are in `drawn`
+        (by `config_key`): a full repetition teaches nothing there."""
+        if self.listed is None:
+            return self.sample(rng, 1)[0]
+        left = self.untried(drawn) or self.listed
+        return dict(left[int(rng.integers(len(left)))])
+
     def sample(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
-        """`count` configurations drawn uniformly (log-uniformly on log ranges) from `rng`."""
+        """`count` configurations drawn uniformly (log-uniformly on log ranges) from `rng`; in a finite space from its
+        list, with replacement."""
+        if self.listed is not None:
+            return [dict(self.listed[i]) for i in rng.integers(len(self.listed), size=count)]
         self.configspace.seed(int(rng.integers(2**31)))
         drawn = self.configspace.sample_configuration(count)
         return [self._plain(dict(c)) for c in ([drawn] if count == 1 else drawn)]
 
     def spread(self, rng: np.random.Generator, count: int) -> list[dict[str, Any]]:
         """`count` configurations that cover the space evenly: a scrambled Sobol sequence (Owen 1998), one coordinate
-        per hyperparameter; the coordinates of inactive ones are dropped."""
+        per hyperparameter; the coordinates of inactive ones are dropped. In a finite space the nearest of its list,
+        each once while they last."""
         bits = max(math.ceil(math.log2(count)), 0)  # the sequence is balanced over powers of two
         units = qmc.Sobol(len(self.names), scramble=True, rng=rng).random_base2(bits)[:count]
-        return [self._plain({n: self._from_unit(n, u) for n, u in zip(self.names, row, strict=True)}) for row in units]
+        spread = [
+            self._plain({n: self._from_unit(n, u) for n, u in zip(self.names, row, strict=True)}) for row in units
+        ]
+        if self.listed is None:
+            return spread
+        taken: dict[str, dict[str, Any]] = {}
+        for config in spread:
+            config = self.nearest(config, besides=taken)
+            taken[config_key(config)] = config
+        return list(taken.values())
 
     def _from_unit(self, name: str, unit: float) -> Any:
         parameter = self.configspace[name]
@@ -96,7 +143,7 @@ class SearchSpace:
     def neighbour(self, config: Config, rng: np.random.Generator, scale: float) -> dict[str, Any]:
         """A nearby configuration: numbers move by a normal step of `scale` in unit coordinates, and each
         categorical or ordinal is redrawn with probability `scale`, ordinals to an adjacent value. What this makes
-        active is drawn from its whole range."""
+        active is drawn from its whole range. In a finite space the listed one nearest to where that leads."""
         near = dict(config)
         for name in self.parents_first:
             if not self.is_active(name, near):
@@ -115,7 +162,7 @@ class SearchSpace:
             else:
                 u = parameter.to_vector(near[name]) + scale * rng.standard_normal()
                 near[name] = parameter.to_value(float(np.clip(u, 0.0, 1.0)))
-        return self._plain(near)
+        return self.nearest(self._plain(near))
 
     def encode(self, configs: Sequence[Config]) -> np.ndarray:
         """Unit-cube features, shape (len(configs), dim): numbers and ordinals one column (log ranges in log
@@ -147,8 +194,10 @@ class SearchSpace:
         )
 
     def decode(self, code: Sequence[float]) -> dict[str, Any]:
-        """The configuration of one row of `code`: what the row says of inactive hyperparameters is dropped."""
-        return self._plain({name: self.decode_value(name, value) for name, value in zip(self.names, code, strict=True)})
+        """The configuration of one row of `code`: what the row says of inactive hyperparameters is dropped. In a finite
+        space the nearest of its list."""
+        config = {name: self.decode_value(name, value) for name, value in zip(self.names, code, strict=True)}
+        return self.nearest(self._plain(config))
 
     def decode_value(self, name: str, code: float) -> Any:
         """The value of one hyperparameter from its column of `code`."""

@@ -123,6 +123,7 @@ class JointFidelity(Optimizer):
         from jfhpo.method.proposal import Effort, best_new
 
         model, steps = self.models[0], self.problem.rungs[0]
+        known = self.seen.tried.keys() | {config_key(c.config) for c in self.running.values()}
         config = best_new(
             surrogate,
             self.features,
@@ -132,9 +133,9 @@ class JointFidelity(Optimizer):
             near=[ranked.config for ranked in ranking[:3]],
             seed=int(self.rng.integers(2**31)),
             effort=Effort(self.settings.raw_samples, self.settings.restarts),
+            tried=known,
         )
-        known = self.seen.tried.keys() | {config_key(c.config) for c in self.running.values()}
-        return None if config_key(config) in known else Candidate(config, model, steps, 0)
+        return None if config is None or config_key(config) in known else Candidate(config, model, steps, 0)
 
     def _most_valuable(self, surrogate: Surrogate, candidates: list[Candidate], best: float) -> Candidate:
         """The candidate of the greatest α."""

@@ -104,7 +104,8 @@ class PaperJointFidelity(Optimizer):
         best = self._best(surrogate)[1]
         busy = {(config_key(c.config), c.model) for c in self.running.values()}
         candidates = self.seen.continuations((self.model,), busy, self.settings.checkpoint_reuse, every_rung=True)
-        config, steps = best_new_at_any_step(
+        known = self.seen.tried.keys() | {key for key, _ in busy}
+        new = best_new_at_any_step(
             surrogate,
             self.features,
             self.problem.rungs,
@@ -113,8 +114,10 @@ class PaperJointFidelity(Optimizer):
             near=[self._best(surrogate)[0]],
             seed=int(self.rng.integers(2**31)),
             effort=Effort(self.settings.raw_samples, self.settings.restarts),
+            tried=known,
         )
-        if config_key(config) not in self.seen.tried.keys() | {key for key, _ in busy}:
+        if new is not None and config_key(new[0]) not in known:
+            config, steps = new
             candidates.append(Candidate(config, self.model, steps, 0))
         if not candidates:
             return None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from jfhpo.core.space import SearchSpace
 from jfhpo.core.trial import Config, Fidelity
 from jfhpo.method.acquisition import log_cost, log_expected_improvement, log_paper_value, log_value_per_cost
 from jfhpo.method.features import Features
@@ -57,8 +58,10 @@ def best_new(
     near: Sequence[Config],
     seed: int,
     effort: Effort,
-) -> Config:
-    """The configuration of the space that is worth most per cost when tried at `fidelity`."""
+    tried: Collection[str] = (),
+) -> Config | None:
+    """The configuration of the space that is worth most per cost when tried at `fidelity`. Of a finite space all that
+    are not in `tried` (by `config_key`) are valued, and None is the answer where none is left."""
     problem, codes = features.problem, Codes(features.problem.space)
     costs = codes.costs(expect)
     ends = [[features.s(at.steps), features.m(at.model)] for at in (problem.full, fidelity)]
@@ -69,8 +72,17 @@ def best_new(
         joint = surrogate.joint(torch.cat([phi, full], 1), torch.cat([phi, tried], 1))
         return log_value_per_cost(joint, best, costs(rows))
 
+    if problem.space.listed is not None:
+        return _best_listed(value, problem.space.untried(tried), problem.space)
     start = torch.tensor(problem.space.code(near), dtype=torch.double)
     return problem.space.decode(maximise(value, surrogate.model, codes, start, seed, effort))
+
+
+@torch.no_grad()
+def _best_listed(value: Callable[[Tensor], Tensor], left: Sequence[Config], space: SearchSpace) -> Config | None:
+    if not left:
+        return None
+    return left[int(value(torch.tensor(space.code(left), dtype=torch.double)).argmax())]
 
 
 @torch.no_grad()
@@ -89,8 +101,9 @@ def best_new_at_any_step(
     near: Sequence[Config],
     seed: int,
     effort: Effort,
-) -> tuple[Config, int]:
-    """The (φ, r) of the greatest α from scratch, r among the rungs."""
+    tried: Collection[str] = (),
+) -> tuple[Config, int] | None:
+    """The (φ, r) of the greatest α from scratch, r among the rungs; `tried` as in `best_new`."""
     space, levels = features.problem.space, [features.s(r) for r in rungs]
     codes = Codes(space, [levels])
     costs = [codes.costs(lambda config, r=r: expect(config, r)) for r in rungs]
@@ -102,6 +115,14 @@ def best_new_at_any_step(
         cost = torch.stack([of(rows) for of in costs], 1).gather(1, rung[:, None]).squeeze(1)
         return log_paper_value(mean, sd, best, cost)
 
+    if space.listed is not None:
+        if not (left := space.untried(tried)):
+            return None
+        codes_at = [torch.tensor(np.column_stack([space.code(left), np.full(len(left), s)])) for s in levels]
+        with torch.no_grad():
+            values = torch.stack([value(rows) for rows in codes_at])  # (rungs, configurations)
+        rung, which = divmod(int(values.argmax()), len(left))
+        return left[which], rungs[rung]
     start = torch.tensor(np.column_stack([space.code(near), np.full(len(near), levels[-1])]), dtype=torch.double)
     found = maximise(value, surrogate.model, codes, start, seed, effort)
     return space.decode(found[:-1]), rungs[int(np.argmin(np.abs(np.array(levels) - found[-1])))]

@@ -39,6 +39,8 @@ class History:
         self.finished = False
         self._told = Cost()
         self._curves: dict[tuple[str, str], list[StepRecord]] = {}
+        self._full: dict[str, list[TrialResult]] = {}
+        """Configuration -> search trials at the fidelity that counts: asked for before every trial."""
 
     def add(self, result: TrialResult, phase: str) -> None:
         """A trial was told: it belongs to the search, or is the final run."""
@@ -46,6 +48,8 @@ class History:
             self.final = result
         else:
             self.results.append(result)
+            if result.trial.fidelity == self.problem.full:
+                self._full.setdefault(config_key(result.trial.config), []).append(result)
         self._told += result.cost
 
     def curve(self, trial: Trial) -> list[StepRecord]:
@@ -57,9 +61,7 @@ class History:
 
     def runs(self, config: Config, status: Status) -> list[TrialResult]:
         """Search trials of this configuration at the fidelity that counts, that ended so."""
-        key, full = config_key(config), self.problem.full
-        same = [r for r in self.results if r.trial.fidelity == full and config_key(r.trial.config) == key]
-        return [r for r in same if r.status is status]
+        return [r for r in self._full.get(config_key(config), ()) if r.status is status]
 
     def full_run(self, config: Config) -> TrialResult | None:
         """The search trial that trained this configuration on the target in full, if one did."""
@@ -68,7 +70,11 @@ class History:
     def spent(self, running: Iterable[Cost] = ()) -> Cost:
         """Everything charged to the budget: trials told, trials running, and the optimizer's own time."""
         own = Cost(seconds=self.optimizer_seconds) if self.charge_optimizer else Cost()
-        return sum(running, self._told + own)
+        total = self._told + own
+        seconds, tokens, flops = total.seconds, total.tokens, total.flops
+        for cost in running:  # asked twice a step: with a thousand workers a `Cost` for each sum would be most of it
+            seconds, tokens, flops = seconds + cost.seconds, tokens + cost.tokens, flops + cost.flops
+        return Cost(seconds, tokens, flops)
 
     def failures_in_a_row(self) -> int:
         count = 0

@@ -154,7 +154,7 @@ class Study:
     def _open(self, trial: Trial, phase: str, limit: float) -> TrialRun:
         self.history.asked += 1
         watched = self.rules if phase == "search" else ()
-        others = rivals(self.history.results, trial)
+        others = rivals(self.history.results, trial) if watched else ()
         self.open[trial.id] = TrialRun(trial, phase, limit, self.history.curve(trial), watched, others)
         return self.open[trial.id]
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import unknown
 from jfhpo.core.problem import ModelSize
+from jfhpo.core.trial import Config
 
 Settings = Mapping[str, Any]
 """The ``problem`` group of a study's configuration, as plain data."""
@@ -23,6 +24,10 @@ Settings = Mapping[str, Any]
 def no_bases(problem: Settings) -> list[Any]:
     """For an engine whose models are there already."""
     return []
+
+
+def all_of_the_space(problem: Settings) -> None:
+    """For an engine that can train every configuration."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Engine:
     """Base models of the miniature family (`jfhpo.trainers.mini.family.BaseSpec`) that have to be made first."""
     simulated: bool = False
     """Whether costs are told and no time passes: such trials run in the study's own process, on a simulated clock."""
+    listed: Callable[[Settings], Sequence[Config] | None] = all_of_the_space
+    """The only configurations that trials may have, which makes the space finite; None where all of it can be had."""
 
 
 @functools.cache

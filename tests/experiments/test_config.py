@@ -13,6 +13,7 @@ from experiments import run
 from experiments.config import all_keys, bases_of, build_problem, groups, identity, load, study_folder
 from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
+from jfhpo.replay import names as recorded
 from jfhpo.study.methods import methods
 from jfhpo.tasks import TASKS
 
@@ -45,7 +46,7 @@ BAD = {
     "method=": ["method ''", ", ".join(sorted(methods()))],
     "method.name=recipe": ["method.name=recipe", "method=<name>", ", ".join(sorted(methods()))],
     "problem=last_digits": ["problem 'last_digits'", "did you mean 'last_digit'"],
-    "scale=huge": ["scale 'huge'", "mini, smoke"],
+    "scale=huge": ["scale 'huge'", "mini, replay, smoke"],
     "experiment=mian": ["experiment 'mian'", "did you mean 'main'", "valid: ", "recording"],
     "experiment=../elsewhere": ["experiment '../elsewhere'", "valid: ", "recording"],
     "problem.proxy=xl": ["problem.proxy 'xl'", SIZES],
@@ -205,9 +206,13 @@ def test_the_folder_holds_what_makes_the_study(study):
 @pytest.mark.parametrize("problem", TASKS)
 def test_every_task_can_be_built_at_every_scale(problem, scale):
     config = load([f"problem={problem}", f"scale={scale}"])
+    if scale == "replay" and problem not in recorded():
+        with pytest.raises(UsageError, match=f"unknown recorded task '{problem}'"):
+            build_problem(config)
+        return
     built, _ = build_problem(config)
     assert built.rungs[-1] == built.max_steps
-    assert [spec.size for spec in bases_of(config)] == [built.proxy, built.target]
+    assert [spec.size for spec in bases_of(config)] == ([] if scale == "replay" else [built.proxy, built.target])
 
 
 def test_every_task_is_a_problem_of_its_name():

@@ -215,7 +215,7 @@ def test_curves_of_a_folder_are_fitted_and_printed(tmp_path, capsys):
     ("words", "said"),
     [
         (["curve=x"], "unknown setting 'curve' (did you mean 'curves'?)"),
-        (["column=reward"], "curves= is missing"),
+        (["column=reward"], "curves= needs a value; for example curves=runs"),
         (["curves={}/none"], "none holds no *.csv"),
         (["curves={}", "column=score"], "has no column 'score'; it has: step, reward"),
         (["curves={}"], "reward of row 2 is not a finite number"),

@@ -18,6 +18,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from jfhpo.study.executors.protocol import Reply, TrainerSpec, UnusableCheckpoint
+from jfhpo.study.executors.scratch import Scratch
 from jfhpo.study.report_checks import TrialFailed, check_overhead
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -32,12 +33,15 @@ class Worker:
         self._launch()
 
     def _launch(self) -> None:
+        self.scratch = Scratch()
         self.connection, theirs = Pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jfhpo.study.executors.worker", str(theirs.fileno())],
+            [sys.executable, "-m", "jfhpo.study.executors.worker", str(theirs.fileno()), str(self.scratch.path)],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env=os.environ
+            | ONE_THREAD
+            | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TMPDIR": str(self.scratch.path)},
         )
         theirs.close()
         with contextlib.suppress(BrokenPipeError):  # gone already: `receive` says how it ended
@@ -83,6 +87,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.scratch.remove()
 
 
 class LocalExecutor:

@@ -60,7 +60,9 @@ class SimulatedWorker:
             self.answer, took = UnusableCheckpoint(str(error)), Cost()
         except TrialFailed as error:
             self.answer, took = error, Cost()
-        self.answers_at = self.executor.clock + took.seconds
+        # It may still be at what it was asked before, if nobody waited for that on the clock: saving a checkpoint holds
+        # up its own worker alone.
+        self.answers_at = max(self.executor.clock, self.answers_at) + took.seconds
 
     def _do(self, verb: str, arguments: tuple[Any, ...]) -> Any:
         if verb == "start":

@@ -1,4 +1,7 @@
-"""A worker process: ``python -m jfhpo.study.executors.worker FD`` hosts one trainer and answers one request at a time.
+"""A worker process: ``python -m jfhpo.study.executors.worker FD SCRATCH`` hosts one trainer.
+
+It answers one request at a time, and ends when the study closes the connection, or dies; the folder of its temporary
+files ends with it.
 
 It is started as a program of its own and not through `multiprocessing`, so that it imports its engine and nothing of
 the study, and so that a study may be started from any script.
@@ -6,7 +9,9 @@ the study, and so that a study may be started from any script.
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -60,5 +65,6 @@ def _do(
 
 
 if __name__ == "__main__":
+    atexit.register(shutil.rmtree, sys.argv[2], ignore_errors=True)  # the first to register is the last to run
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the study, which ends its workers
     serve(Connection(int(sys.argv[1])))

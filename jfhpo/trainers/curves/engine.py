@@ -6,14 +6,15 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import ModelSize
 from jfhpo.trainers.curves.formula import LARGE, SMALL
 from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.sources import source_digest
 
+MODULE = "jfhpo.trainers.curves.trainer"
 DEFAULTS = {"bias": 0.25, "noise": 0.01}
 """Decades between the proxy's best learning rate and what widths say; standard deviation of a validation."""
 
@@ -32,8 +33,8 @@ def arguments(problem: Settings) -> dict[str, Any]:
 
 
 def version(arguments: Mapping[str, Any]) -> str:
-    sources = b"".join(p.read_bytes() for p in sorted(Path(__file__).parent.glob("*.py")))
-    return hashlib.sha256(sources + json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:12]
+    content = [source_digest(MODULE), dict(arguments)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-ENGINE = Engine("curves", "jfhpo.trainers.curves.trainer:CurvesTrainer", family, arguments, version, simulated=True)
+ENGINE = Engine("curves", f"{MODULE}:CurvesTrainer", family, arguments, version, simulated=True)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from jfhpo.core.trainer import Evaluation, Trainer
+from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
 from jfhpo.core.trial import Cost, StepRecord, Trial
-from jfhpo.trainers.curves.formula import Landscape
+from jfhpo.trainers.curves.formula import LARGE, SMALL, Landscape
+
+LARGEST_LR = 1e6
+"""Beyond it a formula has nothing to say."""
 
 
 class CurvesTrainer(Trainer):
@@ -17,6 +20,10 @@ class CurvesTrainer(Trainer):
         self.bias, self.noise = bias, noise
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
+        if trial.fidelity.model not in (SMALL.name, LARGE.name):
+            raise TrainingFailed(f"model '{trial.fidelity.model}' is none of these: {SMALL.name}, {LARGE.name}")
+        if not 0 < trial.config.get("lr", LARGEST_LR) <= LARGEST_LR:
+            raise TrainingFailed(f"lr={trial.config['lr']} is no learning rate up to {LARGEST_LR:g}: training breaks")
         self.trial, self.step = trial, int(checkpoint.name) if checkpoint else 0
         self.landscape = Landscape.draw(trial.seed, self.bias)
         return self._steps()

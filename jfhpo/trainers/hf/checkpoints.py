@@ -1,4 +1,9 @@
-"""A Hugging Face `Trainer`'s checkpoint folder, and beside its files whose it is: another trial's is refused."""
+"""A checkpoint of a Hugging Face `Trainer`: the folder that it writes, and beside it whose it is and what is in it.
+
+The library writes straight into the checkpoint's own folder, and the note beside it comes last: without a note, or with
+files that are not as long as it says, it is no checkpoint. So a process that is killed while it saves leaves none, and
+nothing anywhere else.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +24,20 @@ def identity(trial: Trial) -> dict[str, Any]:
     return {"config": dict(trial.config), "model": trial.fidelity.model, "seed": trial.seed}
 
 
+def seal(path: Path, trial: Trial, **held: Any) -> None:
+    """Make a checkpoint of the folder `path`, which the library has written to, with `held` to be read back."""
+    sizes = {str(file.relative_to(path)): file.stat().st_size for file in path.rglob("*") if file.is_file()}
+    (path / OURS).write_text(json.dumps(identity(trial) | {"sizes": sizes} | held))
+
+
 def publish(written: Path, path: Path, trial: Trial, **held: Any) -> None:
-    """Move what the library has written to `path`, with `held` to be read back."""
-    (written / OURS).write_text(json.dumps(identity(trial) | held))
+    """The same for an engine that writes elsewhere: `written` is sealed there, and then moved to `path`."""
+    seal(written, trial, **held)
     shutil.move(written, path)
 
 
 def read(path: Path, trial: Trial) -> Mapping[str, Any]:
-    """What `publish` was told to hold; `CheckpointError` for what cannot be read or is another trial's."""
+    """What `seal` was told to hold; `CheckpointError` for what cannot be read, is not whole or is another trial's."""
     try:
         held = json.loads((path / OURS).read_text())
     except (OSError, ValueError) as error:
@@ -34,4 +45,14 @@ def read(path: Path, trial: Trial) -> Mapping[str, Any]:
     for name, value in identity(trial).items():
         if held.get(name) != value:
             raise CheckpointError(f"checkpoint {path} has {name}={held.get(name)}, this trial {value}")
+    for name, size in held["sizes"].items():
+        file = path / name
+        found = file.stat().st_size if file.is_file() else 0
+        if found != size:
+            raise CheckpointError(f"checkpoint {path} is not what was written: {name} has {found} of {size} bytes")
     return held
+
+
+def written(path: Path) -> Path:
+    """The library's folder in a checkpoint."""
+    return next(path.glob("checkpoint-*"))

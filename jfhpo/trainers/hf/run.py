@@ -5,9 +5,10 @@ What TRL's GRPOTrainer and SFTTrainer have in common here; what they train, and 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +16,34 @@ import torch
 from transformers import AutoTokenizer, PrinterCallback
 from transformers.utils import logging
 
-from jfhpo.core.trainer import TrainingFailed
+from jfhpo.core.trainer import CheckpointError, TrainingFailed
 from jfhpo.core.trial import Trial
 from jfhpo.trainers.hf import checkpoints
+from jfhpo.trainers.hf.random_state import undisturbed
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 
 
 class Run:
-    """At most one at a time: `leave` it before the next is made."""
+    """At most one at a time: `leave` it before the next is made. It is left, too, when nobody holds it any more."""
 
-    def __init__(self, prefix: str):
+    def __init__(self) -> None:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         self.on_gpu = torch.cuda.is_available()
         self.in_bf16 = self.on_gpu and torch.cuda.is_bf16_supported()
-        self.folder = Path(tempfile.mkdtemp(prefix=prefix))
         self.steps: StepByStep | None = None
         self.trainer: Any = None
+        self._leave: Callable[[], object] = lambda: None
 
     def now(self) -> float:
         """CPU seconds of this process, or where a GPU does the work, seconds."""
         return time.perf_counter() if self.on_gpu else time.process_time()
 
     def arguments(self, trial: Trial) -> dict[str, Any]:
-        """`TrainingArguments` that do not depend on what is trained: where, with which seed, and that every step is
-        logged and nothing is saved unless the study says so."""
+        """`TrainingArguments` that do not depend on what is trained: with which seed, and that every step is logged and
+        nothing is written unless the study says so, and then where it says."""
         return {
-            "output_dir": str(self.folder / f"trial-{trial.id}"),
+            "output_dir": tempfile.gettempdir(),  # it has to be there; `save` says where to write
             "logging_steps": 1,
             "save_strategy": "no",
             "save_only_model": False,
@@ -52,12 +54,26 @@ class Run:
             "bf16": self.in_bf16,
         }
 
-    def begin(self, trainer: Any, steps: StepByStep, checkpoint: Path | None) -> None:
-        """Train, from the checkpoint if there is one; `steps` is one of the trainer's callbacks."""
-        trainer.remove_callback(PrinterCallback)
-        self.trainer, self.steps = trainer, steps
-        resume = str(checkpoint) if checkpoint else None
-        steps.run(lambda: trainer.train(resume_from_checkpoint=resume))
+    def begin(self, make: Callable[[StepByStep], Any], updates: int, checkpoint: Path | None) -> None:
+        """Train what is made with this callback, from the checkpoint if there is one; the first step is next.
+
+        `updates` are optimizer steps of the library's per step of the study.
+        """
+        steps = StepByStep(updates)
+        with undisturbed():  # the library seeds the process's random state, and draws from it
+            trainer = make(steps)
+            trainer.remove_callback(PrinterCallback)
+            resume = str(checkpoints.written(checkpoint)) if checkpoint else None
+            self.trainer, self.steps = trainer, steps
+            self._leave = weakref.finalize(self, steps.end)
+            try:
+                steps.run(lambda: trainer.train(resume_from_checkpoint=resume))
+            except torch.cuda.OutOfMemoryError as error:
+                raise TrainingFailed("out of GPU memory before the first step") from error
+            except Exception as error:
+                if checkpoint is None:
+                    raise
+                raise CheckpointError(f"checkpoint {checkpoint} cannot be resumed: {error}") from error
 
     def next(self, done: int) -> Step:
         """The step after `done`; `TrainingFailed` where there is none."""
@@ -70,23 +86,32 @@ class Run:
         return step
 
     def save(self, path: Path, trial: Trial, step: int, **held: Any) -> None:
-        """The checkpoint of this step, with `held` to be read back."""
-        self.steps.save()
-        written = Path(self.trainer.args.output_dir) / f"checkpoint-{step * self.steps.updates}"
-        checkpoints.publish(written, path, trial, step=step, **held)
+        """The checkpoint of this step, a folder, with `held` to be read back."""
+        arguments = self.trainer.args
+        nowhere, arguments.output_dir = arguments.output_dir, str(path)
+        try:
+            self.steps.save()
+        finally:
+            arguments.output_dir = nowhere
+        checkpoints.seal(path, trial, step=step, **held)
 
     @property
     def model(self) -> Any:
         return self.trainer.accelerator.unwrap_model(self.trainer.model)
 
     def leave(self) -> None:
-        """Leave the training where it is, and nothing of what it wrote."""
-        if self.steps is not None:
-            self.steps.end()
-            shutil.rmtree(self.trainer.args.output_dir, ignore_errors=True)
-            self.steps = self.trainer = None
-            if self.on_gpu:
-                torch.cuda.empty_cache()
+        """Leave the training where it is."""
+        self._leave()
+        self.steps = self.trainer = None
+        if self.on_gpu:
+            torch.cuda.empty_cache()
+
+
+def model_path(models: Mapping[str, str], size: str) -> str:
+    """Where a size of the family lies."""
+    if size not in models:
+        raise TrainingFailed(f"model '{size}' is none of the trainer's: {', '.join(models)}")
+    return models[size]
 
 
 def tokenizer_of(path: str) -> Any:

@@ -1,7 +1,8 @@
 """A Hugging Face `Trainer.train()`, which runs to its end by itself, taken step by step.
 
-It runs in a thread of its own that waits in a callback wherever the study has to decide: after each step, and after a
-checkpoint that the study asked for. Only one of the two threads ever runs, so nothing is shared that needs a lock.
+It runs in a thread of its own that waits in a callback wherever the study has to decide: before the first step, after
+each step, and after a checkpoint that the study asked for. Only one of the two threads ever runs, so nothing is shared
+that needs a lock, and the process's random state is the training's while that one does: it is exchanged on the way.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from transformers import TrainerCallback
+
+from jfhpo.trainers.hf.random_state import RandomState, undisturbed
 
 
 class Stopped(Exception):
@@ -37,11 +40,14 @@ class StepByStep(TrainerCallback):
         self.answers: SimpleQueue[Any] = SimpleQueue()
         self.orders: SimpleQueue[str] = SimpleQueue()
         self.thread: threading.Thread | None = None
+        self.state: RandomState | None = None
+        """The training's, while the study has the word."""
 
     # -- the study's side
 
     def run(self, train: Callable[[], object]) -> None:
-        """Begin to train; `next` waits for the first step."""
+        """Begin to train, from the random state that there is now; returns when everything is loaded and the first step
+        is next. Raises what the training raised."""
 
         def target() -> None:
             try:
@@ -52,13 +58,13 @@ class StepByStep(TrainerCallback):
             except BaseException as error:  # handed over to the study's thread, which raises it
                 self.answers.put(error)
 
-        self.thread = threading.Thread(target=target, daemon=True, name="trl")
-        self.thread.start()
-        self.waits = False
+        self.thread = threading.Thread(target=target, daemon=True, name="training")
+        self.state = RandomState.now()
+        self._while_it_has_the_word(self.thread.start)
 
     def next(self) -> Step | None:
         """The next step; None when the training has ended. Raises what the training raised."""
-        return self._order("go on") if self.waits else self._answer()
+        return self._order("go on") if self.waits else None
 
     def save(self) -> None:
         """Have the trainer write its checkpoint of this step; returns when it is written."""
@@ -72,17 +78,23 @@ class StepByStep(TrainerCallback):
         self.thread = None
 
     def _order(self, order: str) -> Any:
-        self.orders.put(order)
-        return self._answer()
+        return self._while_it_has_the_word(lambda: self.orders.put(order))
 
-    def _answer(self) -> Any:
-        answer = self.answers.get()
+    def _while_it_has_the_word(self, give: Callable[[], None]) -> Any:
+        with undisturbed():
+            self.state.restore()
+            give()
+            answer = self.answers.get()
+            self.state = RandomState.now()
         self.waits = not isinstance(answer, BaseException) and answer is not None
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
     # -- the training's side
+
+    def on_train_begin(self, args, state, control, **kwargs) -> None:
+        self._wait("ready", control)
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
         if "train_runtime" in (logs or {}):  # the summary at the very end

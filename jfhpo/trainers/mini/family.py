@@ -30,6 +30,7 @@ from jfhpo.trainers.mini import hf
 from jfhpo.trainers.mini.model import ModelShape, Transformer
 from jfhpo.trainers.mini.pretrain import Material, NoTransition, PretrainSettings, Progress, make_base
 from jfhpo.trainers.mini.vocabulary import Vocabulary
+from jfhpo.trainers.sources import source_digest
 
 SPLIT_SIZES = {"train": 4096, "validation": 512, "test": 512}
 
@@ -44,7 +45,8 @@ class MiniSize:
     ff: int
     pretrain: PretrainSettings
     relative_cost: float
-    """CPU time of a GRPO step (16 prompts, n = 8) relative to xs: ``benchmarks/mini_speed.py``."""
+    """CPU time of a completion token in a GRPO step (16 prompts, n = 8, four updates) of a policy that has begun to
+    learn, relative to xs: ``benchmarks/family_costs.py``."""
 
     def shape(self, vocabulary: int) -> ModelShape:
         return ModelShape(self.width, self.layers, self.heads, self.ff, vocabulary)
@@ -52,10 +54,10 @@ class MiniSize:
 
 FAMILY: dict[str, MiniSize] = {
     "xs": MiniSize(32, 2, 2, 80, PretrainSettings(lr=1e-2), 1.0),
-    "p": MiniSize(48, 2, 4, 128, PretrainSettings(lr=8e-3), 1.7),
-    "s": MiniSize(64, 2, 4, 176, PretrainSettings(lr=6e-3), 1.9),
+    "p": MiniSize(48, 2, 4, 128, PretrainSettings(lr=8e-3), 1.4),
+    "s": MiniSize(64, 2, 4, 176, PretrainSettings(lr=6e-3), 1.7),
     "m3": MiniSize(96, 3, 4, 256, PretrainSettings(lr=4e-3), 4.1),
-    "l": MiniSize(128, 4, 4, 336, PretrainSettings(lr=3e-3), 6.7),
+    "l": MiniSize(128, 4, 4, 336, PretrainSettings(lr=3e-3), 7.6),
 }
 
 
@@ -77,13 +79,10 @@ def _parameters(shape: ModelShape) -> int:
 BASE_SOURCES = ("kernels", "model", "sampling", "vocabulary", "pretrain", "hf")
 
 
-@functools.cache
 def code_version() -> str:
-    """Hash of the sources that decide what a trial turns out to be: the trainer's, the adjustment of rewards and all
-    tasks', and torch's version."""
-    here = Path(__file__).parent
-    tasks = Path(jfhpo.tasks.__file__).parent
-    return _version(here.glob("*.py"), [here.parent / "grpovi.py"], tasks.glob("*.py"))
+    """Hash of the sources that decide what a trial turns out to be, and of torch's version."""
+    content = torch.__version__ + source_digest("jfhpo.trainers.mini.trainer")
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 @functools.cache

@@ -43,13 +43,17 @@ class MiniTrainer(Trainer):
         self.rewarded = self.data["train"]
         if self.settings.reward == "graded":
             self.rewarded = GradedSplit(self.data["train"], splits["train"], self.vocabulary)
-        # torch imports much of itself when the first optimizer is made; no trial should pay for that.
+        # torch imports much of itself when the first optimizer is made, and sources are read for their version once;
+        # no trial should pay for that.
         torch.optim.AdamW([torch.zeros(1)], fused=True)
+        code_version()
         self._carried = Cost()
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
         began = time.process_time()
         self.trial, self.step = trial, 0
+        if trial.fidelity.model not in self.bases:
+            raise TrainingFailed(f"model '{trial.fidelity.model}' is none of the trainer's: {', '.join(self.bases)}")
         self.policy, self.reference = (load_base(self.bases[trial.fidelity.model], self.vocabulary) for _ in range(2))
         self.hp = hyperparameters({"advantage": self.settings.advantage, **trial.config}, self.policy.shape.width)
         self.optimizer = torch.optim.AdamW(

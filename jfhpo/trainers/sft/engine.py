@@ -4,7 +4,6 @@ Alpaca and Dolly."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import UsageError
@@ -16,6 +15,8 @@ from jfhpo.trainers.engine import Engine, Settings
 from jfhpo.trainers.hf import problem as hf
 from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.sft.arguments import ADAPTER, RANK, TRAINING, SftSettings, check_ranks
+
+MODULE = "jfhpo.trainers.sft.trainer"
 
 
 def family(problem: Settings) -> tuple[ModelSize, ...]:
@@ -49,8 +50,8 @@ def arguments(problem: Settings) -> dict[str, Any]:
 
 def version(arguments: Mapping[str, Any]) -> str:
     libraries = ("torch", "transformers", "trl", "peft")
-    return version_of(arguments, Path(__file__).parent.glob("*.py"), libraries)
+    return version_of(arguments, MODULE, libraries)
 
 
-ENGINE = Engine("sft", "jfhpo.trainers.sft.trainer:SftTrainer", family, arguments, version, hf.bases)
+ENGINE = Engine("sft", f"{MODULE}:SftTrainer", family, arguments, version, hf.bases)
 """TRL's SFTTrainer with PEFT's LoRA: instruction-tuning, judged by validation loss."""

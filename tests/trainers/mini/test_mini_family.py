@@ -12,6 +12,7 @@ import torch
 from jfhpo.core.errors import UsageError
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.text_task import Corruption
+from jfhpo.trainers import sources as sources_
 from jfhpo.trainers.mini import family
 from jfhpo.trainers.mini.family import MADE, BaseSpec, build_base, build_bases, load_base
 from jfhpo.trainers.mini.pretrain import NoTransition, PretrainSettings, Progress
@@ -98,36 +99,37 @@ def test_a_base_is_polluted_as_its_task_says_unless_told_otherwise():
 
 @pytest.fixture
 def sources(monkeypatch, tmp_path):
-    """A copy of the trainer's and the tasks' sources that `code_version` reads instead of the real ones."""
-    shutil.copy(Path(family.__file__).parents[1] / "grpovi.py", tmp_path)
-    for module, name in ((family, "mini"), (family.jfhpo.tasks, "tasks")):
-        shutil.copytree(Path(module.__file__).parent, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    """A copy of the trainers' and the tasks' sources that is read instead of the real ones."""
+    for name in ("trainers", "tasks"):
+        shutil.copytree(sources_.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(sources_, "ROOT", tmp_path)
+    for module, name in ((family, "trainers/mini"), (family.jfhpo.tasks, "tasks")):
         monkeypatch.setattr(module, "__file__", str(tmp_path / name / Path(module.__file__).name))
     yield tmp_path
     forget_versions()
 
 
 def forget_versions() -> None:
-    family.code_version.cache_clear()
+    sources_._digest.cache_clear()
     family.base_version.cache_clear()
 
 
 @pytest.mark.parametrize(
     "source, base_changes",
     [
-        ("mini/model.py", True),
-        ("mini/kernels.py", True),
-        ("mini/sampling.py", True),
-        ("mini/vocabulary.py", True),
-        ("mini/pretrain.py", True),
-        ("mini/hf.py", True),
+        ("trainers/mini/model.py", True),
+        ("trainers/mini/kernels.py", True),
+        ("trainers/mini/sampling.py", True),
+        ("trainers/mini/vocabulary.py", True),
+        ("trainers/mini/pretrain.py", True),
+        ("trainers/mini/hf.py", True),
         ("tasks/last_digit.py", True),
         ("tasks/text_task.py", True),
         ("tasks/sorting.py", False),
         ("tasks/__init__.py", False),
-        ("grpovi.py", False),
-        ("mini/grpo.py", False),
-        ("mini/trainer.py", False),
+        ("trainers/grpovi.py", False),
+        ("trainers/mini/grpo.py", False),
+        ("trainers/mini/trainer.py", False),
     ],
 )
 def test_code_that_makes_bases_changes_their_folder_and_other_code_does_not(sources, source, base_changes):

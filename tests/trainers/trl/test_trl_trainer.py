@@ -9,7 +9,7 @@ import torch
 
 from jfhpo.core.trainer import CheckpointError, TrainingFailed
 from jfhpo.core.trial import Fidelity, Trial
-from jfhpo.tasks.datasets import TrlReward, splits
+from jfhpo.tasks.datasets import splits
 from jfhpo.trainers.trl.trainer import TrlTrainer
 
 SIZES = {"train": 24, "validation": 32, "test": 32}
@@ -123,7 +123,7 @@ def test_lora_trains_adapters_only(guessing_base):
     assert trained == {"lora_A", "lora_B"} or all("lora" in n for n in trained)
 
 
-def test_grpovi_as_a_hyperparameter_trains_on_adjusted_rewards(guessing_base, whole, monkeypatch):
+def test_grpovi_as_a_hyperparameter_trains_on_adjusted_rewards(guessing_base, whole):
     """With the exact reward it is the run without it; with partial credit it is another one."""
     trainer = make(guessing_base)
     same = told(trainer.start(trial(advantage="grpovi")))
@@ -131,12 +131,9 @@ def test_grpovi_as_a_hyperparameter_trains_on_adjusted_rewards(guessing_base, wh
     assert [r["reward_mean"] for r in same] == [r["reward_mean"] for r in whole[0]]
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(weights(trainer), whole[1], strict=True))
 
-    def partial_credit(self, completions, answer, **columns):
-        return [min(len(text), 10) / 20 for text in completions]
-
-    monkeypatch.setattr(TrlReward, "__call__", partial_credit)
-    found = []
+    trainer, found = make(guessing_base, reward="graded"), []
     for advantage in ("grpo", "grpovi"):
-        next(trainer.start(trial(steps=1, advantage=advantage)))
+        (record,) = trainer.start(trial(steps=1, advantage=advantage))
         found.append(weights(trainer))
+        assert record.reward_mean != whole[0][0]["reward_mean"]
     assert not all(map(torch.equal, *found))

@@ -1,4 +1,4 @@
-"""Methods as rows, checks as columns: what a run of the conformance tests has shown."""
+"""Methods or engines as rows, checks as columns: what a run of the conformance tests has shown."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import pytest
 
 PASSED, FAILED, REFUSED, NOT_RUN = "✓", "✗", "–", " "
 COLOURS = {PASSED: {"green": True}, FAILED: {"red": True, "bold": True}, REFUSED: {"yellow": True}, NOT_RUN: {}}
-LEGEND = f"{PASSED} kept   {FAILED} broken   {REFUSED} refuses such problems, and says what to use instead"
+LEGENDS = {
+    "methods": f"{PASSED} kept   {FAILED} broken   {REFUSED} refuses such problems, and says what to use instead",
+    "engines": f"{PASSED} kept   {FAILED} broken   {REFUSED} there is no such thing in this engine",
+}
+"""What there are tables of -> the line below."""
 
 Cells = dict[tuple[str, str], str]
-"""(method, check) -> sign."""
+"""(method or engine, check) -> sign."""
 
 
-def cells(reports: Iterable[pytest.TestReport]) -> Cells:
-    """One broken promise breaks the cell; it counts as refused where every test of it was."""
+def cells(reports: Iterable[pytest.TestReport], of: str) -> Cells:
+    """Those of one table. One broken promise breaks the cell; it counts as refused where every test of it was."""
     found: Cells = {}
     for report in reports:
         told = dict(report.user_properties)
-        if "check" not in told or report.skipped or (report.passed and report.when != "call"):
+        if "check" not in told or told["of"] != of or report.skipped or (report.passed and report.when != "call"):
             continue
         key = tuple(told["check"])
         sign = FAILED if report.failed else REFUSED if told.get("refused") else PASSED
@@ -39,6 +43,6 @@ def header(columns: Sequence[str], width: int) -> list[str]:
 
 
 def rows(found: Cells, columns: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """(method, its signs in the columns' order)."""
+    """(method or engine, its signs in the columns' order)."""
     names = sorted({name for name, _ in found})
     return [(name, [found.get((name, column), NOT_RUN) for column in columns]) for name in names]

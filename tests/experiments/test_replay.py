@@ -1,0 +1,249 @@
+"""Studies on recorded curves: every method, one worker and many, and what is said of how replay and live agree."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.benchmark.sweep import METHODS
+from experiments.config import build_problem
+from experiments.config import load as configured
+from experiments.gather import FINISHED, Records
+from experiments.gather import load as gather
+from experiments.replay import analysis
+from experiments.replay.heldout import errors, predictions
+from experiments.replay.sweep import SWEEPS
+from experiments.run import run_study
+from jfhpo.core.errors import UsageError
+from jfhpo.core.space import config_key
+from jfhpo.core.trial import Cost
+from jfhpo.replay.dataset import load
+from jfhpo.study.records import read_records
+from jfhpo.trainers.curves.trainer import CurvesTrainer
+from tests.replay.recorded import NAME, data_set
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    made = tmp_path_factory.mktemp("replay")
+    data_set(made, 32)
+    return made / "data"
+
+
+def words(folder: Path, out: Path, *more: str, serve: str = "table") -> list[str]:
+    settings = f"+problem.trainer_settings={{folder: '{folder}', serve: {serve}}}"
+    return [f"problem={NAME}", "problem.trainer=replay", settings, f"out={out}", "budget=480", "tracking=none", *more]
+
+
+def study(folder: Path, out: Path, *more: str, serve: str = "table"):
+    """(summary, events) of one study."""
+    config = configured(words(folder, out, *more, serve=serve))
+    summary = run_study(config, None)
+    return summary, read_records(next(out.glob("*/*/*/seed=*")))
+
+
+def trials(events) -> list[dict]:
+    return [e["trial"] for e in events if e["event"] == "asked"]
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    """Method -> (summary, events) of its study, run once."""
+    return functools.cache(lambda method: study(folder, tmp_path_factory.mktemp(method), f"method={method}"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_served_from_the_table_and_ends_with_a_recorded_run(folder, run, method):
+    summary, events = run(method)
+    data = load(NAME, folder)
+    on_target = {config_key(data.config(run)) for run in data.runs.query("model == 'l'")["run"]}
+    asked = trials(events)
+    assert {config_key(t["config"]) for t in asked if t["fidelity"]["model"] == "l"} <= on_target
+    assert summary["final"]["status"] in ("completed", "cut") and summary["trials"]["failed"] == 0
+    assert config_key(summary["recommended"]) in on_target
+    if summary["final"]["status"] == "completed":
+        tests = {config_key(data.config(r["run"])): r["test_mean_at_k"] for r in data.runs.to_dict("records")}
+        assert summary["test"]["mean_at_k"] == tests[config_key(summary["recommended"])]
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "recipe"])
+def test_no_method_starts_a_recorded_configuration_twice_before_it_has_seen_them_all(run, method):
+    _, events = run(method)
+    begun = [t for t in trials(events) if t["resume_from"] == 0]
+    fresh = Counter((config_key(t["config"]), t["fidelity"]["model"], t["fidelity"]["steps"]) for t in begun)
+    assert max(fresh.values()) == 1 and len(fresh) > 2
+
+
+def test_a_promoted_configuration_resumes_its_own_recorded_run(run):
+    _, events = run("smac")
+    asked = trials(events)
+    resumed = [t for t in asked if t["resume_from"] > 0]
+    started = {e["trial"]: e["resumed_from"] for e in events if e["event"] == "started"}
+    assert resumed and all(started[t["id"]] == t["resume_from"] for t in resumed)
+    known = {config_key(t["config"]) for t in asked if t["resume_from"] == 0}
+    assert {config_key(t["config"]) for t in resumed} <= known
+
+
+@pytest.mark.parametrize("serve", ["nearest", "surrogate"])
+def test_off_the_table_methods_choose_from_the_whole_space(folder, tmp_path, serve):
+    summary, events = study(folder, tmp_path, "method=random_search", serve=serve)
+    data = load(NAME, folder)
+    recorded = {config_key(data.config(run)) for run in data.runs["run"]}
+    asked = [config_key(t["config"]) for t in trials(events)]
+    assert sum(key in recorded for key in asked) == 1, "the recipe, and nothing else by chance"
+    assert 0 < summary["test"]["mean_at_k"] < 1
+
+
+def test_workers_run_side_by_side_exactly_and_a_study_repeats_bit_for_bit(folder, tmp_path):
+    told = []
+    for out in (tmp_path / "a", tmp_path / "b"):
+        _, events = study(folder, out, "method=asha", "workers=5")
+        told.append([(e["time"], e["result"]["trial"], e["result"]["score"]) for e in events if e["event"] == "told"])
+    assert told[0] == told[1]
+    alone, events = study(folder, tmp_path / "c", "method=asha", "workers=1")
+    one, five = (max(time for time, *_ in some) for some in (_ends(events), told[0]))
+    spent = sum(e["result"]["cost"]["seconds"] for e in events if e["event"] == "told")
+    assert one == pytest.approx(spent, abs=0.01), "one worker's clock is what its trials cost"
+    assert five < one / 2
+    assert alone["spent"]["seconds"] == pytest.approx(spent, abs=0.01)
+
+
+class SavesSlowly(CurvesTrainer):
+    """Half a second for every checkpoint."""
+
+    def __init__(self, bias: float, noise: float):
+        super().__init__(bias, noise)
+        self.carried = Cost()
+
+    def save(self, path: Path) -> None:
+        self.carried += Cost(seconds=0.5)
+
+    def overhead(self) -> Cost:
+        carried, self.carried = self.carried, Cost()
+        return carried
+
+
+def test_saving_a_checkpoint_takes_its_time_on_the_clock_too(tmp_path):
+    data_set(tmp_path, 8, SavesSlowly)
+    summary, events = study(tmp_path / "data", tmp_path / "out", "method=random_search", "checkpoint_every=5")
+    (ended,) = [e["time"] for e in events if e["event"] == "recommended"]
+    last_save = 0.5  # goes on when its trial is told: only the worker waits for it
+    assert ended + last_save == pytest.approx(summary["search_cost"]["seconds"], abs=0.01)
+    told = [e["result"] for e in events if e["event"] == "told"]
+    trained = sum(e["record"]["cost"]["seconds"] for e in events if e["event"] == "step")
+    assert told and summary["search_cost"]["seconds"] > trained + 0.5
+
+
+def _ends(events):
+    return [(e["time"], e["result"]["trial"]) for e in events if e["event"] == "told"]
+
+
+def test_the_problem_is_what_was_recorded_or_is_refused(folder, tmp_path):
+    def refused(*more: str) -> str:
+        with pytest.raises(UsageError) as error:
+            build_problem(configured(words(folder, tmp_path, *more)))
+        return str(error.value)
+
+    assert "problem.max_steps=25" in refused("problem.max_steps=25", "problem.rungs=[6,25]")
+    assert "problem.space.lr" in refused("problem.space.lr.high=0.5")
+    assert "trainer_settings.noise=0.5" in refused("problem.trainer_settings.noise=0.5")
+    assert "unknown recorded task 'sorting'" in refused("problem.task=sorting")
+    assert "valid: l, p" in refused("problem.target=m3")
+    assert "problem.recipe" in refused("problem.recipe.kl_loss_coef=0.3")
+
+
+def test_the_scale_replays_the_live_benchmarks_problems():
+    sweep = SWEEPS["replay"]
+    assert set(sweep.methods) == set(METHODS) and len(sweep.seeds) == 100
+    for name in sweep.problems:
+        replayed = configured(["scale=replay", *sweep.problem_words(name)])
+        live = configured(["scale=full", *sweep.problem_words(name)])
+        assert (replayed.experiment, replayed.problem.trainer, live.problem.trainer) == ("replay", "replay", "mini")
+        ours, theirs = dict(replayed.problem), dict(live.problem)
+        assert {k for k in ours if ours[k] != theirs[k]} == {"trainer"} and replayed.budget == live.budget
+
+
+# ---- the analysis
+
+
+def records(accuracies: dict[str, dict[str, list[float]]]) -> Records:
+    """problem -> method -> a test accuracy a seed."""
+    rows = [
+        {"problem": p, "method": m, "seed": s, "state": FINISHED, "mean_at_k": y, "command": "", "budget": 1.0}
+        for p, methods in accuracies.items()
+        for m, ys in methods.items()
+        for s, y in enumerate(ys)
+    ]
+    nothing = pd.DataFrame(columns=["problem", "method"])
+    return Records("replay", pd.DataFrame(rows), nothing, nothing)
+
+
+LIVE = {"a": {"recipe": [0.1] * 4, "tpe": [0.2] * 4, "bohb": [0.3] * 4, "jfhpo": [0.4] * 4, "nomad": [0.5] * 4}}
+
+
+def test_ranks_that_agree_have_a_correlation_of_one_and_reversed_ones_of_minus_one():
+    same = analysis.agreement(records(LIVE), records(LIVE))
+    assert same["spearman"].tolist() == [pytest.approx(1.0)] and same["low"].tolist() == [pytest.approx(1.0)]
+    turned = {"a": {m: [0.6 - y for y in ys] for m, ys in LIVE["a"].items()}}
+    assert analysis.agreement(records(turned), records(LIVE))["spearman"].tolist() == [pytest.approx(-1.0)]
+
+
+def test_by_hand_a_correlation_with_one_pair_swapped():
+    """Ranks 1 2 3 4 5 and 1 2 3 5 4: Σd² = 2, ρ = 1 − 6·2/(5·24) = 0.9."""
+    swapped = {"a": {**LIVE["a"], "jfhpo": [0.5] * 4, "nomad": [0.4] * 4}}
+    assert analysis.agreement(records(swapped), records(LIVE))["spearman"].tolist() == [pytest.approx(0.9)]
+
+
+def test_a_problem_that_only_one_side_has_is_left_out():
+    both = analysis.side_by_side(records({**LIVE, "b": LIVE["a"]}), records(LIVE))
+    assert set(both["problem"]) == {"a"} and len(both) == 5
+
+
+def test_noisy_live_seeds_agree_less_with_each_other():
+    rng = np.random.default_rng(0)
+    noisy = {"a": {m: [y + rng.normal(0, 0.5) for y in ys] for m, ys in LIVE["a"].items()}}
+    clear, blurred = (analysis.agreement(records(LIVE), records(live))["within"].iloc[0] for live in (LIVE, noisy))
+    assert blurred < 0.9 < clear == pytest.approx(1.0)
+
+
+def test_held_out_predictions_are_of_configurations_that_were_not_seen(folder):
+    """With 32 smooth curves a size, ranks are found again; the errors' table is of these predictions."""
+    data = load(NAME, folder)
+    found = predictions(data)
+    assert sorted(found["run"]) == sorted(data.runs["run"])
+    table = errors(found).set_index("model")
+    own = found[found["model"] == "l"]
+    assert table.loc["l", "mae"] == pytest.approx((own["predicted_final"] - own["final"]).abs().mean())
+    assert table.loc["l", "spearman"] > 0.6 and table.loc["l", "mae"] > 1e-4, "not those that it was fitted to"
+
+
+def test_a_replayed_experiment_has_a_page(folder, tmp_path):
+    from paper_figures.pages import page
+
+    for method in ("random_search", "hyperband", "tpe"):
+        for seed in (0, 1, 2):
+            settings = ["experiment=replay", f"method={method}", f"seed={seed}"]
+            run_study(configured(words(folder, tmp_path, *settings)), None)
+    found = gather(tmp_path, "replay")
+    made = page("replay", found)
+    assert {d.name for d in made.drawings} == {"anytime", "critical_difference", "win_rates"}
+    assert made.lead[0].startswith("Recorded learning curves")
+    (took,) = made.tables[-1]
+    assert took.name == "pace" and len(took.rows) == 3
+    assert analysis.pace(found)["trials"].sum() == len(found.trials[found.trials["phase"] == "search"])
+
+
+def test_a_worker_for_every_trial_ends_when_the_longest_of_them_does(folder, tmp_path):
+    more = ("method=random_search", "workers=64", "max_trials=64", "budget=100000")
+    _, events = study(folder, tmp_path, *more, serve="nearest")
+    phases = {e["trial"]["id"]: e["phase"] for e in events if e["event"] == "asked"}
+    told = [e for e in events if e["event"] == "told" and phases[e["result"]["trial"]] == "search"]
+    assert len(told) == 64
+    for event in told:  # all began at 0, so each ends after its own cost
+        assert event["time"] == pytest.approx(event["result"]["cost"]["seconds"], abs=2e-3)
+    assert [e["time"] for e in told] == sorted(e["time"] for e in told)
