@@ -72,11 +72,13 @@ class VerlTrainer(Trainer):
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
         began = self._now()
         held = checkpoints.read(checkpoint, trial) if checkpoint is not None else {}
-        if not self._stands_at(trial, held):
-            self._leave()
-            self._launch(trial, checkpoint, held)
+        try:
+            if not self._stands_at(trial, held):
+                self._leave()
+                self._launch(trial, checkpoint, held)
+        finally:  # a start that fails has its price too
+            self._carried += Cost(seconds=self._now() - began)
         self.trial, self.step = trial, int(held.get("step", 0))
-        self._carried += Cost(seconds=self._now() - began)
         return self._steps()
 
     def save(self, path: Path) -> None:
@@ -194,7 +196,11 @@ class VerlTrainer(Trainer):
         trial = self.trial
         while self.step < trial.fidelity.steps:
             began = self._now()
-            logged = self.segment.next()
+            try:
+                logged = self.segment.next()
+            except TrainingFailed:
+                self._carried += Cost(seconds=self._now() - began)
+                raise
             self.step = self.segment.step
             tokens = round(logged["response_length/mean"] * self.responses)
             read = tokens + round(logged["prompt_length/mean"] * self.responses)
