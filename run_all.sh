@@ -11,6 +11,7 @@ usage: ./run_all.sh [scale] [key=value ...]
   ./run_all.sh smoke      everything, tiny: under 90 seconds
   ./run_all.sh bench      the main table over 8 seeds, hours (experiment=ablations: the ablations)
   ./run_all.sh full       the benchmark: every method, 5 seeds, every problem and target; says first how long it takes
+  ./run_all.sh paper --dry-run    Table 2 at its own scale, 8 GPUs: every command, memory and GPU-hours; runs nothing
   ./run_all.sh replay     every method on recorded learning curves, 100 seeds, minutes
   ./run_all.sh test       the tests
   ./run_all.sh setup      only make .venv and install what is missing

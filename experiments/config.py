@@ -38,6 +38,8 @@ NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale", "checkpoints")
 """Settings that may differ when a study is continued: they decide where and how, not what."""
 UNLESS_SET = ("max_trials",)
 """Settings that are part of a study once they are set. Studies that began before there were such ones can go on."""
+FAMILY = "family@problem.family="
+"""How Hydra wants ``family=`` to be written: it is chosen within a problem."""
 FREE = ("+problem.trainer_settings.", "+problem.models.", "+problem.data.")
 """What `+` may add: the engine knows these settings, and refuses what is none."""
 KINDS = {
@@ -117,7 +119,7 @@ def _register() -> None:
 
 def groups() -> dict[str, list[str]]:
     """The valid names of each configuration group."""
-    found = {g: sorted(p.stem for p in (CONF / g).glob("*.yaml")) for g in ("problem", "scale")}
+    found = {g: sorted(p.stem for p in (CONF / g).glob("[!_]*.yaml")) for g in ("problem", "family", "scale")}
     return found | {"method": sorted(methods())}
 
 
@@ -125,8 +127,9 @@ def load(words: Sequence[str]) -> DictConfig:
     """The configuration of one study from its ``key=value`` words; `UsageError` in one line for anything wrong."""
     _register()
     valid, chosen = groups(), []
+    words = [word.replace("family=", FAMILY, 1) if word.startswith("family=") else word for word in words]
     for word in words:
-        key, value = key_value(word, "method=jfhpo")
+        key, value = key_value(word.replace(FAMILY, "family=", 1), "method=jfhpo")
         if key == "method.name":
             raise UsageError(f"'{word}': choose a method with method=<name>; valid: {', '.join(valid['method'])}")
         if key in valid:
@@ -166,6 +169,9 @@ def _compose(words: Sequence[str], defaults: DictConfig | None = None) -> DictCo
         return config
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines() if line.strip()]
+        if "Could not override 'family" in lines[0]:
+            known = "gsm8k, math, openbookqa and mmlu"
+            raise UsageError(f"family= chooses the models of {known}; other problems have their own") from error
         word = lines[0].removeprefix("Error merging override ")
         if defaults is not None and word != lines[0]:
             wanted = KINDS.get(type(OmegaConf.select(defaults, word.partition("=")[0])), "of the right kind")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,19 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from experiments.config import bases_of, build_problem, groups, label_of, load, study_folder
+from experiments.plan import planned, shell
+from experiments.plan_view import show_plan
 from experiments.progress import progress_view
-from experiments.run import Parts, build_study, check_folder, check_registry, make_bases, prepare_folder
+from experiments.run import (
+    Parts,
+    build_study,
+    check_folder,
+    check_machine,
+    check_registry,
+    gpus_of,
+    make_bases,
+    prepare_folder,
+)
 from experiments.simulate import simulate
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
@@ -38,11 +49,13 @@ usage: ./run_all.sh [scale] [key=value ...]        (python -m experiments.launch
   ./run_all.sh smoke experiment=main method=jfhpo  just that
   ./run_all.sh mini method=jfhpo seed=7            one more seed of one method
   ./run_all.sh mini out=elsewhere budget=300       other settings go into another folder
+  ./run_all.sh paper --dry-run                     what it would launch, may spend and needs; nothing is written
 
 method=, seed= and problem= choose among what the experiment runs; every other key=value goes to each study
 (`python -m experiments.run --help` lists them). jobs=N sets how many studies run at once (default: one per core).
 """
 DEFAULT_SCALE = "mini"
+DRY_RUN = "--dry-run"
 SHORT = 60.0
 """Seconds of waiting that need no announcement."""
 BASE_SECONDS = 150.0
@@ -278,15 +291,34 @@ def _launch(job: Job) -> Job:
     return job
 
 
+Quoted = Callable[[], Sequence[str]]
+"""Lines that a paper's own numbers make, to stand beside the estimates of a dry run: as `Present`, from above."""
 Present = Callable[[Path, str, Console], None]
 """Writes and shows the tables of a results folder and experiment: a room above this one, so it is handed in."""
 
 
+def dry_run(words: Sequence[str], console: Console, quoted: Sequence[str]) -> int:
+    """Say what `launch` would do; write and launch nothing."""
+    found = plan(words)
+    for job in found.jobs:
+        check_folder(job.config)
+    studies = [planned(shell(["python", "-m", "experiments.run", *job.words]), job.config) for job in found.jobs]
+    bases = {spec for job in found.jobs for spec in bases_of(job.config) if not spec.made}
+    notes = [f"base models to be made first: {len(bases)}"] if bases else []
+    show_plan(" ".join(["./run_all.sh", *words]), studies, console, quoted, [*notes, *found.left_out])
+    return 0
+
+
 def launch(words: Sequence[str], console: Console, present: Present) -> int:
-    planned = plan(words)
-    jobs = planned.jobs
-    for line in planned.left_out:
+    found = plan(words)
+    jobs = found.jobs
+    for line in found.left_out:
         console.print(line, markup=False, highlight=False)
+    for job in jobs:
+        if not job.done:
+            check_machine(job.config)
+    if any(gpus_of(job.config) for job in jobs):
+        found = replace(found, at_once=1)  # a study takes all the GPUs that it asks for
     check(jobs)
     check_registry(jobs[0].config)  # one registry for all
     for job in jobs:
@@ -296,19 +328,19 @@ def launch(words: Sequence[str], console: Console, present: Present) -> int:
         console.print(f"{len(jobs) - len(missing)} of {len(jobs)} studies are there already")
     bases = {spec for job in jobs for spec in bases_of(job.config) if not spec.made}
     live = [job for job in missing if not job.simulated]
-    if live and (said := announcement(live, len(jobs), planned.at_once, len(bases))):
+    if live and (said := announcement(live, len(jobs), found.at_once, len(bases))):
         console.print(said, markup=False, highlight=False)
     began = time.monotonic()
     make_bases([job.config for job in jobs], console)
     bases_made = time.monotonic()
-    failed = run_simulated([job for job in missing if job.simulated], planned.at_once, console)
-    failed += run_jobs([job for job in missing if not job.simulated], planned.at_once, console)
+    failed = run_simulated([job for job in missing if job.simulated], found.at_once, console)
+    failed += run_jobs([job for job in missing if not job.simulated], found.at_once, console)
     for job in failed:
         console.print(f"[bold]{' '.join(job.words)} failed:[/bold]")
         console.print("\n".join(job.log.read_text().splitlines()[-8:]), markup=False, highlight=False)
     spans = f"base models {bases_made - began:.0f} s, studies {time.monotonic() - bases_made:.0f} s"
     console.print(f"{spans}; writing tables and report")
-    present(Path(jobs[0].config.out), planned.experiment, console)
+    present(Path(jobs[0].config.out), found.experiment, console)
     return 1 if failed else 0
 
 
@@ -317,12 +349,14 @@ def say_where(out: Path, experiment: str, console: Console) -> None:
     console.print(f"tables and report: python -m paper_figures out={out} experiment={experiment}", highlight=False)
 
 
-def main(words: Sequence[str], present: Present = say_where) -> int:
+def main(words: Sequence[str], present: Present = say_where, quoted: Quoted = list) -> int:
     console = Console()
     if any(w in ("-h", "--help") for w in words):
         console.print(HELP, markup=False, highlight=False)
         return 0
     try:
+        if DRY_RUN in words:
+            return dry_run([word for word in words if word != DRY_RUN], console, quoted())
         return launch(words, console, present)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from yaml import YAMLError
 
-from experiments.config import bases_of, build_problem, identity, label_of, load, study_folder
+from experiments.config import bases_of, build_problem, identity, label_of, load, plain, study_folder
 from experiments.progress import BaseProgress, StudyProgress
 from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
@@ -34,9 +34,10 @@ from jfhpo.study.loop import Registry, Study
 from jfhpo.study.memory_checkpoints import MemoryCheckpoints
 from jfhpo.study.methods import method
 from jfhpo.study.no_checkpoints import NoCheckpoints
-from jfhpo.study.records import CONFIG, write_atomically
+from jfhpo.study.records import CONFIG, SUMMARY, write_atomically
 from jfhpo.study.settings import StudySettings
 from jfhpo.study.tracking import WandbTracker, wandb_mode
+from jfhpo.trainers.engine import engine
 
 HELP = """Run, or continue, one study.
 
@@ -146,6 +147,29 @@ def _refuse_other(path: Path, held: dict[str, Any], wanted: dict[str, Any], pref
             )
 
 
+def check_machine(config: DictConfig) -> None:
+    """A `UsageError` where the study needs more GPUs than this machine has, or a library that is not installed."""
+    needed = gpus_of(config)
+    if needed and needed > (here := visible_gpus()):
+        raise UsageError(
+            f"problem={config.problem.name} needs {needed} GPUs, and this machine has {here or 'none'}; --dry-run says "
+            "what would be launched, problem.trainer_settings.gpus=… sets another number"
+        )
+    engine(config.problem.trainer).check(plain(config)["problem"])
+
+
+def gpus_of(config: DictConfig) -> int:
+    """How many a trial cannot do without."""
+    conf = plain(config)["problem"]
+    return engine(conf["trainer"]).gpus(conf)
+
+
+def visible_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def make_bases(configs: Iterable[DictConfig], console: Console) -> None:
     """Build the base models that the configured problems need and that are not cached."""
     from jfhpo.trainers.mini.family import build_bases
@@ -164,23 +188,26 @@ def open_registry(config: DictConfig, simulated: bool) -> Iterator[Registry]:
     elif simulated:
         yield MemoryCheckpoints()
     else:
-        with CheckpointRegistry(_checkpoints_of(config), QUOTA_BYTES) as registry:
+        with CheckpointRegistry(checkpoints_of(config), QUOTA_BYTES) as registry:
             yield registry
 
 
 def check_registry(config: DictConfig) -> None:
     """A `UsageError` where the registry is there and cannot be used; makes none where there is none."""
-    if config.checkpoints and _checkpoints_of(config).exists():
-        CheckpointRegistry(_checkpoints_of(config), QUOTA_BYTES).close()
+    if config.checkpoints and checkpoints_of(config).exists():
+        CheckpointRegistry(checkpoints_of(config), QUOTA_BYTES).close()
 
 
-def _checkpoints_of(config: DictConfig) -> Path:
+def checkpoints_of(config: DictConfig) -> Path:
+    """Where the registry of its results lies."""
     return Path(config.out) / ".checkpoints"
 
 
 def run_study(config: DictConfig, console: Console | None) -> dict[str, Any]:
     """Run one configured study to its end and return its summary; without a console, in silence."""
     parts = build_study(config)
+    if not (study_folder(config) / SUMMARY).exists():
+        check_machine(config)
     folder = prepare_folder(config)
     # The registry before the bases: they take minutes, and a bad registry is bad at once.
     with open_registry(config, parts.trainer.simulated) as registry:

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   jfhpo family ls
   jfhpo checkpoints ls results/.checkpoints         also: verify, gc
   jfhpo data gsm8k --source folder --to verl --out data/gsm8k
+  jfhpo tune --config examples/tune_trl/tune.yaml --dry-run
   jfhpo export --study results/main/last_digit/jfhpo/seed=0 --to verl --width 3584
 """
 DATA_EXAMPLES = """examples:
@@ -47,7 +48,18 @@ def reproduce(words: Sequence[str]) -> int:
 
         write_all(out, experiment, console)
 
-    return main(words, present)
+    return main(words, present, published_speeds)
+
+
+def published_speeds() -> list[str]:
+    """What the paper says of speed, to stand beside the estimates of a dry run."""
+    from paper_figures.published import quotable
+
+    speeds: dict[str, list[str]] = {}
+    for row in quotable("efficiency").itertuples():
+        said = f"{row.method} {row.tokens_per_second:,g} tokens/s, {row.hours_per_trial:g} h a trial"
+        speeds.setdefault(row.model, []).append(said)
+    return [f"  {model}: {'; '.join(said)}" for model, said in speeds.items()]
 
 
 def methods(name: str | None) -> int:
@@ -179,6 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     of_data.add_argument("--seed", type=int, help="of the carving, or of a generated task")
     of_data.add_argument("--to", help="verl or trl; by default nothing is written")
     of_data.add_argument("--out", type=Path, help="folder for train.parquet, validation.parquet and test.parquet")
+    of_tune = verbs.add_parser("tune", help="search your own TRL or verl job, described in one file (docs/tune.md)")
+    of_tune.add_argument("--config", type=Path, required=True, help="the file, as in examples/tune_trl/tune.yaml")
+    of_tune.add_argument("--dry-run", action="store_true", help="only say what it would launch and need")
     of_export = verbs.add_parser("export", help="what a study recommends, as verl's overrides or TRL's arguments")
     of_export.add_argument("--study", type=Path, required=True, help="<out>/<experiment>/<problem>/<method>/seed=<n>")
     of_export.add_argument("--to", required=True, help="verl or trl")
@@ -191,6 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return family(chosen.action, chosen.sizes, chosen.task)
         if chosen.verb == "data":
             return data(chosen)
+        if chosen.verb == "tune":
+            from experiments.tune.main import tune
+
+            return tune(chosen.config, chosen.dry_run, Console())
         if chosen.verb == "export":
             from experiments.export import export
 
@@ -200,6 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

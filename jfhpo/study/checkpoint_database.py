@@ -152,3 +152,22 @@ class Database:
             raise UsageError(
                 f"checkpoint registry {self.path}: {remedy.format(timeout=self.timeout)} [{text}]"
             ) from error
+
+
+def glance(root: Path) -> dict[str, tuple[int, int]]:
+    """Scope -> its good checkpoints and their bytes, without writing anything: no lock, no log, no folder. Beside a run
+    that is under way the numbers may be a moment old; a file that cannot be read counts as none."""
+    path = root / NAME
+    if not path.is_file():
+        return {}
+    beside_a_run = path.with_name(f"{NAME}-shm").exists()
+    mode = "mode=ro" if beside_a_run else "immutable=1"  # without a -shm file SQLite would make one
+    query = "SELECT scope, count(*), sum(bytes) FROM checkpoints WHERE bad IS NULL GROUP BY scope"
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)
+        try:
+            return {scope: (count, size) for scope, count, size in connection.execute(query)}
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return {}

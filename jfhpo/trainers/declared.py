@@ -9,11 +9,13 @@ from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import ModelSize
 
 NEEDED = ("path", "parameters", "width")
-KNOWN = (*NEEDED, "relative_cost")
+SHAPE = ("layers", "kv_heads", "head_dim", "vocabulary", "embeddings")
+"""What an estimate of memory needs besides (`jfhpo.trainers.hf.shape.read_shape` reads all of it from a folder)."""
+KNOWN = (*NEEDED, "relative_cost", *SHAPE)
 
 
 def declared_sizes(models: Mapping[str, Mapping[str, Any]]) -> tuple[ModelSize, ...]:
-    """The sizes of ``{name: {path, parameters, width, relative_cost}}``, ordered by parameters.
+    """The sizes of ``{name: {path, parameters, width, relative_cost, …}}``, ordered by parameters.
 
     `path` is a folder or a hub name, `width` the hidden size, and `relative_cost` the cost of a step beside the
     smallest; without it a step costs in proportion to parameters, until the study has timed one.

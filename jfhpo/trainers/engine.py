@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import unknown
 from jfhpo.core.problem import ModelSize
-from jfhpo.core.trial import Config
+from jfhpo.core.trial import Config, Trial
+from jfhpo.trainers.estimate import Job
 
 Settings = Mapping[str, Any]
 """The ``problem`` group of a study's configuration, as plain data."""
@@ -24,6 +25,39 @@ Settings = Mapping[str, Any]
 def no_bases(problem: Settings) -> list[Any]:
     """For an engine whose models are there already."""
     return []
+
+
+def no_check(problem: Settings) -> None:
+    """For an engine that refuses everything in `arguments`."""
+
+
+def no_gpus(problem: Settings) -> int:
+    """For an engine that runs on a CPU too."""
+    return 0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A program that a trial starts."""
+
+    words: tuple[str, ...] = ()
+    """Its arguments; empty where a trial starts none and runs in the study's own worker."""
+    program: tuple[str, ...] = ()
+    """What Python is to run."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Besides the study's own."""
+    checks: str = ""
+    """What these words were checked against, and what they were not."""
+
+
+def in_the_worker(arguments: Mapping[str, Any], trial: Trial) -> Launch:
+    """For an engine whose trials start no program of their own."""
+    return Launch()
+
+
+def not_estimated(problem: Settings) -> Job | None:
+    """For an engine whose steps nobody has to plan for."""
+    return None
 
 
 def all_of_the_space(problem: Settings) -> None:
@@ -44,6 +78,14 @@ class Engine:
     """Arguments -> hash of the code and settings that decide what a trial turns out to be."""
     bases: Callable[[Settings], list[Any]] = no_bases
     """Base models of the miniature family (`jfhpo.trainers.mini.family.BaseSpec`) that have to be made first."""
+    gpus: Callable[[Settings], int] = no_gpus
+    """How many a trial of the problem cannot do without."""
+    launch: Callable[[Mapping[str, Any], Trial], Launch] = in_the_worker
+    """Arguments and a trial -> the program that it would start, checked as far as this machine can."""
+    job: Callable[[Settings], Job | None] = not_estimated
+    """What a step is, for `jfhpo.trainers.estimate`."""
+    check: Callable[[Settings], None] = no_check
+    """A `UsageError` for what has to hold where trials run and a dry run can do without: libraries, data on the hub."""
     simulated: bool = False
     """Whether costs are told and no time passes: such trials run in the study's own process, on a simulated clock."""
     listed: Callable[[Settings], Sequence[Config] | None] = all_of_the_space

@@ -28,7 +28,7 @@ def nothing_runs(monkeypatch):
 BAD = {
     "method=jfhop": ["method 'jfhop'", "did you mean 'jfhpo'", ", ".join(sorted(methods()))],
     "problem=last_digits": ["problem 'last_digits'", "did you mean 'last_digit'"],
-    "scale=huge": ["scale 'huge'", "mini, replay, smoke"],
+    "scale=huge": ["scale 'huge'", "mini, paper, replay, smoke"],
     "experiment=mian": ["experiment 'mian'", "did you mean 'main'"],
     "seed=-1": ["seed=-1", "0 or more"],
     "seed=one": ["seed=one", "a whole number"],
@@ -59,10 +59,8 @@ def test_bad_input_is_one_line_that_says_what_is_valid_and_touches_nothing(word,
 
 def test_an_unknown_scale_in_first_place_is_refused_with_the_valid_ones(capsys):
     assert launch.main(["mimi"]) == 2
-    assert (
-        "unknown scale 'mimi' (did you mean 'mini'?); valid: bench, full, mini, replay, smoke"
-        in capsys.readouterr().err
-    )
+    said = "unknown scale 'mimi' (did you mean 'mini'?); valid: bench, full, mini, paper, replay, smoke, tune"
+    assert said in capsys.readouterr().err
 
 
 def test_a_setting_of_one_method_needs_to_know_which(capsys):

@@ -22,6 +22,8 @@ def verl_row(prompts: Prompts, split: str, row: Row) -> dict[str, Any]:
     verl knows prompts as chat messages only: raw text is one message, for a tokenizer whose chat template puts out
     the content as it is (the miniature family's does).
     """
+    if row.own is not None:
+        return dict(row.own)
     return {
         "data_source": prompts.data_source,
         "prompt": [{"role": "user", "content": row.prompt}],

@@ -7,7 +7,7 @@ that nothing is copied into a cache.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,27 +47,41 @@ def raw_splits(
     if path.exists():
         if test is None:
             raise UsageError(f"{path} is one file and holds training rows: name a file of test rows too (--test)")
-        return {"train": _rows([path]), "test": _rows([Path(test).expanduser()])}
+        return {"train": rows_of([path]), "test": rows_of([Path(test).expanduser()])}
     if source.count("/") == 1 and not source.startswith((".", "/", "~")) and path.suffix not in SUFFIXES:
         return _from_hub(definition, source, config or (definition.config if source == definition.hub else None))
     raise UsageError(f"no file or folder {source}, and a name on the hub is owner/name, like {definition.hub}")
 
 
 def _from_hub(definition: Definition, name: str, config: str | None) -> dict[str, list[Placed]]:
+    loaded = _loaded(name, config)
+    return {
+        ours: _placed(name, theirs, loaded[theirs]) for ours, theirs in definition.splits.items() if theirs in loaded
+    }
+
+
+def hub_rows(name: str, split: str) -> list[Placed]:
+    """The rows of one split on the hub."""
+    loaded = _loaded(name, None)
+    if split not in loaded:
+        raise UsageError(f"{name} on the hub has no split {split}; it has {', '.join(loaded)}; write {name}:<split>")
+    return _placed(name, split, loaded[split])
+
+
+def _placed(name: str, split: str, rows: Iterable[Mapping[str, Any]]) -> list[Placed]:
+    return [(f"{name}, {split}, row {n}", row) for n, row in enumerate(rows, 1)]
+
+
+def _loaded(name: str, config: str | None) -> Any:
     datasets = optional("datasets", "data", f"loading {name} from the hub")
     try:
-        loaded = datasets.load_dataset(name, config)
+        return datasets.load_dataset(name, config)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise UsageError(
             f"cannot load {name}{f' ({config})' if config else ''} from the hub: {reason}; "
-            "name a local folder or file with --source"
+            "name a local folder or file instead (jfhpo data: --source)"
         ) from error
-    return {
-        ours: [(f"{name}, {theirs}, row {n}", row) for n, row in enumerate(loaded[theirs], 1)]
-        for ours, theirs in definition.splits.items()
-        if theirs in loaded
-    }
 
 
 def _from_folder(definition: Definition, folder: Path, config: str | None) -> dict[str, list[Placed]]:
@@ -75,7 +89,7 @@ def _from_folder(definition: Definition, folder: Path, config: str | None) -> di
     for ours, theirs in {**definition.splits, "validation": definition.splits.get("validation", "validation")}.items():
         for place in (folder, *([folder / config] if config else []), folder / "data"):
             if files := _files(place, theirs) or _files(place, ours):
-                found[ours] = _rows(files)
+                found[ours] = rows_of(files)
                 break
     if not found:
         wanted = ", ".join(f"{theirs}.jsonl" for theirs in definition.splits.values())
@@ -95,8 +109,9 @@ def _files(folder: Path, split: str) -> list[Path]:
     return files
 
 
-def _rows(files: list[Path]) -> list[Placed]:
-    rows = []
+def rows_of(files: list[Path]) -> list[Placed]:
+    """The rows of JSON Lines or parquet files; a `UsageError` names the file and the line that cannot be read."""
+    rows: list[Placed] = []
     for file in files:
         try:
             rows += _parquet(file) if file.suffix == ".parquet" else _json_lines(file)

@@ -8,14 +8,16 @@ is one that comes twice in train. Test is left as published.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets.definitions import DATASETS, BadRow, Definition, check_row
 from jfhpo.tasks.datasets.reading import Placed, raw_splits
 
+R = TypeVar("R")
 SPLITS = ("train", "validation", "test")
 SHARE = 0.1
 """Of the training questions, carved for validation where nothing else is said."""
@@ -35,6 +37,8 @@ class Row:
     """Place in the split of the source that it comes from, from 0."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """What results are broken down by: MATH's level and type, MMLU's subject."""
+    own: Mapping[str, Any] | None = None
+    """A user's own row in verl's columns, which goes out as it came in (`jfhpo.tasks.datasets.own`)."""
 
 
 @dataclass(frozen=True)
@@ -179,13 +183,18 @@ def _disjoint(rows: Mapping[str, list[Row]]) -> tuple[dict[str, list[Row]], dict
 
 
 def carve(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """(train, validation): the `share` of rows whose question hashes lowest under `seed`, in their order.
+    """(train, validation) of a data set's questions: `carve_by` their `question_key`."""
+    return carve_by(rows, share, seed, question_key)
+
+
+def carve_by(rows: list[R], share: float, seed: int, key: Callable[[R], str]) -> tuple[list[R], list[R]]:
+    """(train, validation): the `share` of rows whose key hashes lowest under `seed`, in their order.
 
     By hash and not by position, so that a row added or dropped elsewhere moves few others between the two.
     """
 
     def rank(at: int) -> bytes:
-        return hashlib.sha256(f"{seed}\n{question_key(rows[at])}".encode()).digest()
+        return hashlib.sha256(f"{seed}\n{key(rows[at])}".encode()).digest()
 
     carved = set(sorted(range(len(rows)), key=rank)[: round(share * len(rows))])
     validation = [row for at, row in enumerate(rows) if at in carved]

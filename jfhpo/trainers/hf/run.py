@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ class Run:
     def __init__(self) -> None:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")  # a dozen lines a trial
         self.on_gpu = torch.cuda.is_available()
         self.in_bf16 = self.on_gpu and torch.cuda.is_bf16_supported()
         self.steps: StepByStep | None = None

@@ -88,9 +88,13 @@ def _plain(spec: Any) -> Any:
 
 
 def version(arguments: Mapping[str, Any]) -> str:
-    files = describe(arguments["data"], Path(arguments["folder"]))["files"]
-    said = {"data": arguments["data"], "serve": arguments["serve"], "files": files, "sources": source_digest(MODULE)}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+    """Of the sources, the settings and the recorded files; where these lie is not part of it."""
+    try:
+        files = describe(arguments["data"], Path(arguments["folder"]))["files"]
+    except UsageError:
+        files = f"none in {arguments['folder']}"  # whoever reads them will say so
+    content = [source_digest(MODULE), arguments["data"], arguments["serve"], files]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 ENGINE = Engine("replay", f"{MODULE}:ReplayTrainer", family, arguments, version, simulated=True, listed=listed)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.problem import LR
 from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
-from jfhpo.core.trial import Cost, StepRecord, Trial
+from jfhpo.core.trial import Config, Cost, StepRecord, Trial
 from jfhpo.replay.dataset import DATA
 from jfhpo.trainers.replay.run import NO_COST, ReplayedRun
 from jfhpo.trainers.replay.table import table
@@ -28,19 +29,33 @@ class ReplayTrainer(Trainer):
         if serve not in SERVE:
             raise unknown("problem.trainer_settings.serve", serve, SERVE)
         self.data, self.serve, self.folder = data, serve, Path(folder)
-        self.last = table(data, self.folder).data.max_steps
+        recorded = table(data, self.folder).data
+        self.last, self.space = recorded.max_steps, recorded.space
         self._carried = NO_COST
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
-        """Raises `UsageError` for a configuration, a size or a step that is not recorded."""
+        """Raises `UsageError` for a configuration outside the space, and what is not recorded: a configuration (of the
+        table), a size, a step."""
         if trial.fidelity.steps > self.last:
             raise UsageError(
                 f"step {trial.fidelity.steps} is beyond the recording of {self.data}; it has steps 1 to {self.last}"
             )
+        self._check(trial.config)
         self.trial, self.step = trial, int(checkpoint.name) if checkpoint else 0
         self.run = self._run(trial)
         self._carried += self.run.start
         return self._steps()
+
+    def _check(self, config: Config) -> None:
+        """Inside the space; a learning rate may be as far beyond its range as width mapping takes it."""
+        data = table(self.data, self.folder).data
+        inside, rate, spec = dict(config), config.get(LR), data.about["space"].get(LR)
+        if spec is not None and isinstance(rate, int | float):
+            widths = [size.width for size in data.family if size.name in data.models]
+            beyond = max(widths) / min(widths) * (1 + 1e-9)
+            if spec["low"] / beyond <= rate <= spec["high"] * beyond:
+                inside[LR] = min(max(rate, spec["low"]), spec["high"])
+        self.space.validate(inside)
 
     def _run(self, trial: Trial) -> ReplayedRun:
         which = trial.config, trial.fidelity.model, trial.seed

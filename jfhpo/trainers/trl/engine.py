@@ -9,13 +9,16 @@ from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.optional import optional
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
+from jfhpo.tasks.datasets import own_reward
+from jfhpo.tasks.datasets.own import OWN
 from jfhpo.tasks.graded import QUESTIONS as GRADED
 from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.estimate import Job
 from jfhpo.trainers.hf import problem as hf
 from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.mini import engine as mini
-from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, grpo_arguments
+from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, batches, grpo_arguments
 
 MODULE = "jfhpo.trainers.trl.trainer"
 
@@ -31,10 +34,11 @@ def family(problem: Settings) -> tuple[ModelSize, ...]:
 def arguments(problem: Settings) -> dict[str, Any]:
     """Everything that can be wrong in the settings is refused here, before a model is loaded."""
     from jfhpo.tasks.datasets import names
+    from jfhpo.trainers.trl.material import check_own
 
     optional("trl", "trl", "problem.trainer=trl")
-    if problem["task"] not in names():
-        raise unknown("problem.task", problem["task"], names())
+    if problem["task"] not in (OWN, *names()):
+        raise unknown("problem.task", problem["task"], (OWN, *names()))
     settings = hf.read_settings(TrlSettings, problem["trainer_settings"])
     if problem["task"] not in TASKS and settings.max_completion_length is None:
         raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
@@ -43,6 +47,8 @@ def arguments(problem: Settings) -> dict[str, Any]:
     hf.check_names(problem["space"], tuple(FIELDS), "GRPOConfig")
     mini.check_advantage(problem["space"])
     check_batches(problem["space"].get("rollout_n", {}), settings, problem["max_steps"])
+    if problem["task"] == OWN:
+        check_own(problem["data"], settings.extraction)
     return hf.trainer_arguments(problem)
 
 
@@ -55,7 +61,56 @@ def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps:
 
 def version(arguments: Mapping[str, Any]) -> str:
     libraries = ("torch", "transformers", "trl", *(("peft",) if arguments["settings"].get("lora") else ()))
-    return version_of(arguments, MODULE, libraries)
+    return version_of(own_reward.with_digest(arguments), MODULE, libraries)
 
 
-ENGINE = Engine("trl", f"{MODULE}:TrlTrainer", family, arguments, version, hf.bases)
+def job(problem: Settings) -> Job | None:
+    """None with LoRA, whose state is not that of the whole model, and where the prompts cannot be read."""
+    settings = hf.read_settings(TrlSettings, problem["trainer_settings"])
+    more = settings.arguments or {}
+    prompt = longest_prompt(problem)
+    if settings.lora is not None or prompt is None:
+        return None
+    rollouts = problem["space"].get("rollout_n", {})
+    n = int(max([*rollouts.get("values", ()), rollouts.get("high", 0)]) or more.get("num_generations", 8))
+    response = settings.max_completion_length or TASKS[problem["task"]].completion_length
+    return Job(
+        prompts=settings.prompts_per_step,
+        n=n,
+        prompt_tokens=prompt,
+        response_tokens=response,
+        gpus=1,
+        tokens_at_once=batches(settings, n)["per_device_train_batch_size"] * (prompt + response),
+        passes=settings.epochs,
+        recomputes=bool(more.get("gradient_checkpointing", False)),
+        reference_bytes=4,
+        old_log_probs=settings.updates > 1,
+        sampler_share=float(more.get("vllm_gpu_memory_utilization", 0.3)) if settings.use_vllm else 0.0,
+    )
+
+
+def longest_prompt(problem: Settings) -> int | None:
+    """In tokens of the target, of the longest texts of the training prompts; None where they cannot be read."""
+    from jfhpo.tasks.datasets import load
+    from jfhpo.trainers.hf.run import tokenizer_of
+    from jfhpo.trainers.trl.material import read_data
+
+    if problem["task"] in TASKS:
+        return TASKS[problem["task"]].prompt_length
+    if problem["task"] == OWN:
+        prompts = [row["prompt"] for row in read_data(problem["data"]).splits["train"]]
+    else:
+        try:
+            prompts = [row.prompt for row in load(problem["task"], **problem["data"]).splits["train"]]
+        except UsageError:  # the hub, from a machine without network
+            return None
+    texts = [p if isinstance(p, str) else "\n".join(str(m["content"]) for m in p) for p in prompts]
+    read = tokenizer_of(str(problem["models"][problem["target"]]["path"]))
+    return max(len(read(text)["input_ids"]) for text in sorted(texts, key=len)[-16:])
+
+
+def gpus(problem: Settings) -> int:
+    return int(bool(problem["trainer_settings"].get("use_vllm", False)))
+
+
+ENGINE = Engine("trl", f"{MODULE}:TrlTrainer", family, arguments, version, hf.bases, gpus, job=job)

@@ -12,6 +12,7 @@ from typing import Any
 
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import TrlReward
+from jfhpo.tasks.datasets.own_reward import OwnReward
 from jfhpo.tasks.graded import credit, solution
 
 
@@ -40,7 +41,7 @@ class TaskReward:
 class Counted:
     """A reward function that counts the tokens it was given."""
 
-    def __init__(self, reward: TaskReward | TrlReward):
+    def __init__(self, reward: TaskReward | TrlReward | OwnReward):
         self.reward, self.tokens = reward, 0
         self.__name__ = reward.__name__
 

@@ -22,13 +22,14 @@ from trl import GRPOConfig, GRPOTrainer
 from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
 from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
-from jfhpo.tasks.datasets import TrlReward, load, to_trl
+from jfhpo.tasks.datasets.own_reward import call_of
 from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.hf.run import Run, model_path, tokenizer_of
 from jfhpo.trainers.hf.sampling import answered, draw
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
 from jfhpo.trainers.trl.grpovi import GRPOVI
+from jfhpo.trainers.trl.material import Reward, material
 from jfhpo.trainers.trl.rewards import Counted, TaskReward
 
 VALIDATION_K = 1
@@ -41,7 +42,8 @@ class GRPOVITrainer(GRPOVI, GRPOTrainer):
 
 class TrlTrainer(Trainer):
     """`models` maps a size to a Hugging Face folder or hub name; `data` holds the arguments of
-    `jfhpo.tasks.datasets.load` for data sets that are not generated."""
+    `jfhpo.tasks.datasets.load` for data sets that are not generated, or of `material.OwnSource` for a user's own, whose
+    accuracy is the mean of their reward."""
 
     def __init__(
         self,
@@ -53,8 +55,7 @@ class TrlTrainer(Trainer):
     ):
         self.task, self.models, self.max_steps = task, dict(models), max_steps
         self.settings = TrlSettings(**settings or {})
-        self.data = to_trl(load(task, **data or {}))
-        self.right = TrlReward(task, self.settings.extraction)
+        self.data, self.right = material(task, data or {}, self.settings.extraction)
         self.longest = self.settings.max_completion_length or TASKS[task].completion_length
         self.run = Run()
         self._carried = Cost()
@@ -102,7 +103,7 @@ class TrlTrainer(Trainer):
         order = PromptOrder(len(train), torch.Generator().manual_seed(2 * self.trial.seed))
         return train.select([int(i) for _ in range(self.max_steps) for i in order.next(each)])
 
-    def _reward(self, model: Any) -> TaskReward | TrlReward:
+    def _reward(self, model: Any) -> TaskReward | Reward:
         """What is trained on; validation and test are of the exact answer."""
         if self.task not in TASKS:
             return self.right
@@ -164,10 +165,9 @@ class TrlTrainer(Trainer):
         return dataclasses.replace(found, cost=cost)
 
     def _answers(self, rows: Dataset, seed: int | None) -> tuple[torch.Tensor, int]:
-        """Which rows one draw answers right, and the tokens that it took; without a seed greedily."""
+        """The reward of one draw on every row, and the tokens that it took; without a seed greedily."""
         texts, tokens = draw(self.run.model, self.tokenizer, rows["prompt"], self.longest, seed)
-        columns = {name: rows[name] for name in rows.column_names if name != "prompt"}
-        return torch.tensor(self.right(completions=texts, **columns)), tokens
+        return torch.tensor(self.right(**call_of(rows.to_list(), texts))), tokens
 
     def overhead(self) -> Cost:
         carried, self._carried = self._carried, Cost()

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jfhpo.core.errors import UsageError
-from jfhpo.tasks.datasets import Prompts, to_verl
+from jfhpo.tasks.datasets import Prompts, load, own, to_verl
+from jfhpo.tasks.datasets.own import OWN
+from jfhpo.tasks.datasets.own_reward import is_file
 from jfhpo.tasks.datasets.splits import Row
+
+
+def prompts_of(task: str, source: Mapping[str, Any]) -> Prompts:
+    """The prompts of a task of ours, or of ``own``: a user's rows (`jfhpo.tasks.datasets.own.read_own`)."""
+    if task != OWN:
+        return load(task, **source)
+    return own.prompts_of(own.read_own("verl", **own.without_reward(source)))
+
+
+def own_function(task: str, source: Mapping[str, Any]) -> str | None:
+    """The user's own reward function, where there is one."""
+    return source["reward"] if task == OWN and is_file(source["reward"]) else None
 
 
 def in_order(prompts: Prompts, steps: int, each: int, seed: int, folder: Path) -> Path:
@@ -46,6 +62,6 @@ def prompt_length(prompts: Prompts, tokenizer: object, at_most: int | None) -> i
 
 
 def _lengths(rows: list[Row], tokenizer: object) -> list[int]:
-    messages = [[{"role": "user", "content": row.prompt}] for row in rows]
+    messages = [row.own["prompt"] if row.own else [{"role": "user", "content": row.prompt}] for row in rows]
     texts = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     return [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]

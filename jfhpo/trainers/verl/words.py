@@ -55,6 +55,8 @@ class Place:
     completion_length: int
     max_steps: int
     on_cpu: bool
+    reward: str | None = None
+    """A user's own, ``file.py:function``; None for that of the data's source."""
     seed: int = 0
     checkpoint: Path | None = None
     """A ``global_step_<N>`` folder of verl's."""
@@ -121,9 +123,7 @@ def _tied(settings: VerlSettings, place: Place) -> dict[str, Any]:
         f"{ROLLOUT}.val_kwargs.temperature": 1.0,
         f"{ROLLOUT}.agent.default_agent_loop": "jfhpo_single_turn",
         f"{ROLLOUT}.agent.agent_loop_config_path": place.folder / "agent_loops.yaml",
-        "reward.custom_reward_function.path": "pkg://jfhpo.tasks.datasets.rewards",
-        "reward.custom_reward_function.name": "compute_score",
-        "+reward.custom_reward_function.reward_kwargs.extraction": settings.extraction,
+        **_reward(settings, place),
         "trainer.nnodes": 1,
         "trainer.n_gpus_per_node": settings.gpus,
         "trainer.device": "cpu" if place.on_cpu else "cuda",
@@ -142,6 +142,14 @@ def _tied(settings: VerlSettings, place: Place) -> dict[str, Any]:
             else {"trainer.resume_mode": "disable"}
         ),
     }
+
+
+def _reward(settings: VerlSettings, place: Place) -> dict[str, str]:
+    at, module, (name, value) = "reward.custom_reward_function", "rewards", ("extraction", settings.extraction)
+    if place.reward is not None:
+        module, (name, value) = "own_reward", ("reward", place.reward)
+    keys = {f"{at}.path": f"pkg://jfhpo.tasks.datasets.{module}", f"{at}.name": "compute_score"}
+    return keys | {f"+{at}.reward_kwargs.{name}": value}
 
 
 def _ray(settings: VerlSettings, place: Place) -> list[str]:

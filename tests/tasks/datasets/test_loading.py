@@ -327,7 +327,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line():
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300)
     assert "UsageError: cannot load openai/gsm8k (main) from the hub: " in done.stderr
-    assert done.stderr.rstrip().endswith("name a local folder or file with --source")
+    assert done.stderr.rstrip().endswith("name a local folder or file instead (jfhpo data: --source)")
 
 
 def test_names_are_the_data_sets_and_the_generated_tasks():

@@ -49,8 +49,6 @@ class Case:
     """Makes the splits small, in every process in which the tests make a trainer."""
     tolerance: float = 0.0
     """By how much numbers of equal runs may differ, relatively; 0: not at all, to the last bit."""
-    one_seed: str = ""
-    """Why another seed is not another run, where it is none."""
     slow: bool = False
     """Whether its tests take minutes: they run with ``--slow`` only."""
 

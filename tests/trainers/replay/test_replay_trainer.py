@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,19 @@ def test_a_configuration_off_the_table_is_refused(data):
         Table(data).run({**config, "kl_loss_coef": 0.4}, "p", 0)
     with pytest.raises(UsageError, match="not among"):
         Table(data).run({**config, "lr": config["lr"] * 20}, "p", 0)
+
+
+@pytest.mark.parametrize("serve", ["table", "nearest", "surrogate"])
+def test_a_configuration_outside_the_space_is_refused_with_what_is_valid(data, folder, serve):
+    trainer, config = ReplayTrainer(NAME, serve, folder), data.config(0)
+    for change, said in (
+        ({"kl_loss_coef": 7.0}, "kl_loss_coef=7.0 is not allowed; valid: 0.001 to 0.5"),
+        ({"rollout_n": 5}, "rollout_n=5 is not allowed; valid: 4, 8, 16"),
+        ({"lr": 10.0}, "lr=10.0 is not allowed; valid: 1e-05 to 0.1"),
+        ({"momentum": 0.9}, "unknown hyperparameter 'momentum'"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            trainer.start(Trial(0, {**config, **change}, Fidelity("p", 5), 0))
 
 
 def test_nearest_is_nearest_in_the_encoded_space(data):

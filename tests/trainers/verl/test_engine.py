@@ -39,7 +39,7 @@ def test_a_problem_that_can_run(with_verl):
 @pytest.mark.skipif(engine.installed(), reason="verl is installed")
 def test_without_verl_the_extra_is_named():
     with pytest.raises(UsageError, match=r"pip install -e '.\[verl\]', or ./run_all.sh setup verl-cpu"):
-        engine.arguments(problem())
+        engine.check(problem())
 
 
 ROWS = [{"question": f"what is {i}+1?", "answer": f"{i}+1={i + 1}\n#### {i + 1}"} for i in range(40)]

@@ -102,6 +102,7 @@ def test_a_run_that_fails_is_a_failed_trial_with_one_reason(trainer, monkeypatch
         next(steps)
     assert said in str(error.value)
     assert all(map(gone, family))
+    assert trainer.overhead().seconds > 0  # the start, and what the failed step took
     monkeypatch.delenv("FAKE_VERL")
     assert [r.step for r in trainer.start(trial(1))] == [1]  # and the next trial runs
 
