@@ -60,7 +60,7 @@ def test_a_study_from_its_words_to_its_test_evaluation(parts, tmp_path):
 
 def test_a_worker_killed_with_sigkill_leaves_no_process_and_no_file(parts, monkeypatch):
     monkeypatch.setenv("FAKE_VERL", "hang@2")
-    worker = LocalExecutor(parts[1], timeout=60).worker()
+    worker = LocalExecutor(parts[1], timeout=300).worker()
     try:
         worker.call("start", Trial(0, CONFIG, Fidelity("xs", 4), seed=1), None)
         assert worker.call("next").value.step == 1
