@@ -51,8 +51,10 @@ def guard(folder: Path, command: list[str]) -> int:
             shared |= shared_memory(descendants(os.getpid()))
             looked = time.monotonic()
         asked = bool(select.select([sys.stdin], [], [], 0.2)[0])
+    # A command that sees its starter gone may end before the pipe was looked at.
+    asked = asked or bool(select.select([sys.stdin], [], [], 0)[0])
     order = sys.stdin.readline() if asked else NOW
-    if order == END:
+    if order == END and child.poll() is None:
         child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)

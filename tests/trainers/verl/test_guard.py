@@ -139,3 +139,11 @@ def test_shared_memory_goes_with_the_processes_that_mapped_it(told):
     finally:
         other.close()
         other.unlink()
+
+
+def test_the_folder_goes_too_where_the_command_ends_before_its_starter_is_missed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    process = start("print(1, flush=True); import time; time.sleep(0.01)", tmp_path / "folder")
+    process.stdin.close()
+    process.wait(20)
+    assert not (tmp_path / "folder").exists()
