@@ -10,6 +10,7 @@ import torch
 from jfhpo.core.trainer import CheckpointError, TrainingFailed
 from jfhpo.core.trial import Fidelity, Trial
 from jfhpo.tasks.datasets import splits
+from jfhpo.trainers.trl.rewards import TaskReward
 from jfhpo.trainers.trl.trainer import TrlTrainer
 
 SIZES = {"train": 24, "validation": 32, "test": 32}
@@ -123,17 +124,25 @@ def test_lora_trains_adapters_only(guessing_base):
     assert trained == {"lora_A", "lora_B"} or all("lora" in n for n in trained)
 
 
-def test_grpovi_as_a_hyperparameter_trains_on_adjusted_rewards(guessing_base, whole):
-    """With the exact reward it is the run without it; with partial credit it is another one."""
+def test_graded_rewards_are_other_rewards(guessing_base, whole):
+    (record,) = make(guessing_base, reward="graded").start(trial(steps=1))
+    assert record.reward_mean != whole[0][0]["reward_mean"]
+
+
+def test_grpovi_as_a_hyperparameter_trains_on_adjusted_rewards(guessing_base, whole, monkeypatch):
+    """With the exact reward it is the run without it; with rewards of more than two values it is another one."""
     trainer = make(guessing_base)
     same = told(trainer.start(trial(advantage="grpovi")))
     assert type(trainer.run.trainer).__name__ == "GRPOVITrainer"
     assert [r["reward_mean"] for r in same] == [r["reward_mean"] for r in whole[0]]
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(weights(trainer), whole[1], strict=True))
 
-    trainer, found = make(guessing_base, reward="graded"), []
+    def partial_credit(self, prompts, completion_ids, answer, **columns):
+        return [min(len(ids), 10) / 20 for ids in completion_ids]
+
+    monkeypatch.setattr(TaskReward, "__call__", partial_credit)
+    trainer, found = make(guessing_base), []
     for advantage in ("grpo", "grpovi"):
-        (record,) = trainer.start(trial(steps=1, advantage=advantage))
+        next(trainer.start(trial(steps=1, advantage=advantage)))
         found.append(weights(trainer))
-        assert record.reward_mean != whole[0][0]["reward_mean"]
     assert not all(map(torch.equal, *found))
