@@ -159,7 +159,7 @@ def curves(records: Records) -> Figure:
 
 def _panel(axes: Axes, found: pd.DataFrame, norm: LogNorm, ramp) -> None:
     axes.grid(axis="y")
-    axes.set_ylim(0, 1)
+    axes.set_ylim(bottom=0)
     for _, one in found.sort_values("step").groupby("key"):
         colour = ramp(norm(one["lr"].iloc[0]))
         axes.plot(one["step"], one["reward"].rolling(SMOOTH, min_periods=1).mean(), color=colour, lw=1)
