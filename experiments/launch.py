@@ -34,7 +34,7 @@ from experiments.run import (
 from experiments.simulate import simulate
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
-from jfhpo.core.words import key_value
+from jfhpo.core.words import exit_code, key_value
 from jfhpo.study.methods import method
 from jfhpo.study.records import RECORDS, SUMMARY
 
@@ -354,16 +354,10 @@ def main(words: Sequence[str], present: Present = say_where, quoted: Quoted = li
     if any(w in ("-h", "--help") for w in words):
         console.print(HELP, markup=False, highlight=False)
         return 0
-    try:
-        if DRY_RUN in words:
-            return dry_run([word for word in words if word != DRY_RUN], console, quoted())
-        return launch(words, console, present)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
-        return 130
+    if DRY_RUN in words:
+        rest = [word for word in words if word != DRY_RUN]
+        return exit_code(lambda: dry_run(rest, console, quoted()))
+    return exit_code(lambda: launch(words, console, present))
 
 
 if __name__ == "__main__":

@@ -2,24 +2,18 @@
 
 ``python -m experiments.record problem=last_digit models=[p,m3,l] configs=128``; the same command again goes on, and
 more configurations or seeds may be asked for later: what is recorded stays. `jfhpo.replay` makes the data set.
-
-A step and its validation are measured apart (validation draws from generators of its own and changes no run), so that
-a replayed trial pays for the validations that it asks for and for no others.
 """
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,13 +25,14 @@ from rich.console import Console
 
 import jfhpo
 from experiments.config import build_problem, load, plain
+from experiments.replay.runs import Plan, Run, grid, record_run
 from experiments.run import make_bases
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import Problem
-from jfhpo.core.seeds import training_seed
-from jfhpo.core.trainer import Trainer, TrainingFailed
-from jfhpo.core.trial import Config, Cost, Fidelity, StepRecord, Trial
+from jfhpo.core.trainer import Trainer
+from jfhpo.core.words import exit_code, key_value
 from jfhpo.study.executors.protocol import TrainerSpec
+from jfhpo.study.executors.worker import make_trainer
 from jfhpo.study.machine import machine
 from jfhpo.study.records import Recorder, read_records
 
@@ -63,135 +58,13 @@ problem.<key>=  as for experiments.run
 
 Killed, it goes on at the same command: at most the runs under way are lost.
 """
-DESIGN_SEED = 0
-TEST_SEED = 90_210
-"""As in a study (`jfhpo.study.settings.StudySettings`)."""
-ETA = 3
-"""Of Hyperband, whose rungs are validated."""
-METRICS = (
-    "reward_mean", "kl", "entropy", "grad_norm", "clip_fraction", "completion_length", "learning_rate", "loss",
-)  # fmt: skip
-AS_IT_IS, BY_WIDTH = "none", "width"
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run of the design."""
-
-    configuration: int
-    model: str
-    transfer: str
-    """How its learning rate came about: `AS_IT_IS`, or `BY_WIDTH` from the target's."""
-    seed: int
-    """The study's seed that trains so (`training_seed`)."""
-    config: Config
-
-    @property
-    def name(self) -> tuple[int, str, str, int]:
-        return self.configuration, self.model, self.transfer, self.seed
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be recorded of one problem."""
-
-    problem: Problem
-    trainer: TrainerSpec
-    mapped: tuple[str, ...]
-    configs: int
-    seeds: int
-    repeated: int
-    validate_at: tuple[int, ...]
-    test_k: int
-
-    def runs(self) -> Iterator[list[Run]]:
-        """Of one configuration after the other, so that what is there at any moment can be used."""
-        design = self.problem.initial_design(np.random.default_rng(DESIGN_SEED), self.configs)
-        for number, config in enumerate(design):
-            seeds = self.seeds if number < self.repeated else 1
-            is_recipe = number == 0 and self.problem.recipe_first
-            runs = []
-            for seed in range(seeds):
-                for model in self.problem.models:
-                    runs.append(Run(number, model, AS_IT_IS, seed, config))
-                    if model != self.problem.target and (is_recipe or model in self.mapped):
-                        mapped = self.problem.map_lr(config, self.problem.target, model)
-                        runs.append(Run(number, model, BY_WIDTH, seed, mapped))
-            yield runs
-
-    def header(self, conf: dict[str, Any]) -> dict[str, Any]:
-        """What a recording has to agree on to be continued."""
-        return {
-            "problem": {key: conf[key] for key in ("name", "task", "trainer", "max_steps", "trainer_settings")},
-            "space": self.problem.space.specs,
-            "recipe": dict(self.problem.recipe),
-            "recipe_first": self.problem.recipe_first,
-            "target": self.problem.target,
-            "trainer_version": self.trainer.version,
-            "design_seed": DESIGN_SEED,
-            "validate_at": list(self.validate_at),
-            "test_k": self.test_k,
-            "test_seed": TEST_SEED,
-        }
-
-
-def grid(problem: Problem, every: int) -> tuple[int, ...]:
-    """The steps of validation: every so many, the problem's rungs, and those of Hyperband with η = 3."""
-    steps = set(range(every, problem.max_steps + 1, every)) | set(problem.rungs)
-    power = 1
-    while problem.max_steps / power >= 1:
-        steps.add(round(problem.max_steps / power))
-        power *= ETA
-    return tuple(sorted(steps))
-
-
-# ---- one run -----------------------------------------------------------------------------------------------
-
-
-def record_run(trainer: Trainer, run: Run, problem: Problem, validate_at: Sequence[int], test_k: int) -> dict[str, Any]:
-    """Train one run to the end and return its line: a list per metric over its steps, a cost per step, validations by
-    step with their own costs, the test, and what starting, saving and (if it failed) failing cost."""
-    # One step more than is taken: the last step of a trial validates by itself, and its cost would hold both.
-    trial = Trial(0, run.config, Fidelity(run.model, problem.max_steps + 1), training_seed(run.seed))
-    steps: list[StepRecord] = []
-    validations: list[dict[str, Any]] = []
-
-    def validate(step: int) -> None:
-        found = trainer.evaluate("validation", 1, 0, False)
-        validations.append({"step": step, "accuracy": found.mean_at_k, **vars(found.cost)})
-
-    iterator = trainer.start(trial)
-    line: dict[str, Any] = {"start": vars(trainer.overhead())}
-    validate(0)
-    status, reason, failing = "completed", "", Cost()
-    try:
-        while len(steps) < problem.max_steps:
-            steps.append(next(iterator))
-            if len(steps) in validate_at:
-                validate(len(steps))
-    except TrainingFailed as failure:
-        status, reason, failing = "failed", str(failure), trainer.overhead()
-    line |= {"status": status, "reason": reason, "failing": vars(failing), "validations": validations}
-    line |= {name: [getattr(record, name) for record in steps] for name in METRICS}
-    line |= {unit: [record.cost.of(unit) for record in steps] for unit in ("seconds", "tokens", "flops")}
-    line["save"], line["test"] = vars(Cost()), None
-    if status == "completed":
-        with tempfile.TemporaryDirectory() as folder:
-            trainer.save(Path(folder) / "checkpoint")
-        line["save"] = vars(trainer.overhead())
-        test = trainer.evaluate("test", test_k, TEST_SEED)
-        line["test"] = {name: getattr(test, name) for name in ("greedy", "mean_at_k", "standard_error", "k", "prompts")}
-    return line
-
-
 _trainers: dict[str, Trainer] = {}
 """Of a worker process, by problem: made once."""
 
 
 def _work(problem: Problem, spec: TrainerSpec, run: Run, validate_at: Sequence[int], test_k: int) -> dict[str, Any]:
     if problem.name not in _trainers:
-        module, cls = spec.path.split(":")
-        _trainers[problem.name] = getattr(importlib.import_module(module), cls)(**spec.arguments)
+        _trainers[problem.name] = make_trainer(spec.path, spec.arguments)
     return record_run(_trainers[problem.name], run, problem, validate_at, test_k)
 
 
@@ -218,7 +91,7 @@ class Clock:
 def record(plans: Sequence[tuple[Plan, dict[str, Any]]], out: Path, jobs: int, console: Console) -> int:
     """Make every run that is missing; returns how many were."""
     with ExitStack() as stack:
-        recorders = {plan.problem.name: stack.enter_context(_opened(plan, conf, out)) for plan, conf in plans}
+        recorders = {plan.problem.name: stack.enter_context(closing(opened(plan, conf, out))) for plan, conf in plans}
         done = {plan.problem.name: _recorded(out / plan.problem.name) for plan, _ in plans}
         turns = zip(*(plan.runs() for plan, _ in plans), strict=True)
         every = [(plan, run) for turn in turns for (plan, _), runs in zip(plans, turn, strict=True) for run in runs]
@@ -254,33 +127,26 @@ def _outcome(line: dict[str, Any]) -> str:
     return f"validation {line['validations'][-1]['accuracy']:.3f}" if line["status"] == "completed" else line["reason"]
 
 
-class _opened:
+def opened(plan: Plan, conf: dict[str, Any], out: Path) -> Recorder:
     """A problem's recording, its header written or compared."""
-
-    def __init__(self, plan: Plan, conf: dict[str, Any], out: Path):
-        folder = out / plan.problem.name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"out={out} cannot be written ({error.strerror}); choose another") from error
-        wanted = plan.header(conf)
-        self.recorder = Recorder(folder)
-        events = read_records(folder)
-        if not events:
-            self.recorder.write("recording", **wanted, **_made(plan))
-        elif different := [key for key, value in wanted.items() if events[0].get(key) != value]:
-            self.recorder.close()
-            key = different[0]
-            raise UsageError(
-                f"{folder} holds another recording: {key}={events[0].get(key)} there, {wanted[key]} here; choose "
-                "another out= or delete the folder"
-            )
-
-    def __enter__(self) -> Recorder:
-        return self.recorder
-
-    def __exit__(self, *exception: object) -> None:
-        self.recorder.close()
+    folder = out / plan.problem.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"out={out} cannot be written ({error.strerror}); choose another") from error
+    wanted = plan.header(conf)
+    recorder = Recorder(folder)
+    events = read_records(folder)
+    if not events:
+        recorder.write("recording", **wanted, **_made(plan))
+    elif different := [key for key, value in wanted.items() if events[0].get(key) != value]:
+        recorder.close()
+        key = different[0]
+        raise UsageError(
+            f"{folder} holds another recording: {key}={events[0].get(key)} there, {wanted[key]} here; choose "
+            "another out= or delete the folder"
+        )
+    return recorder
 
 
 def _made(plan: Plan) -> dict[str, Any]:
@@ -308,9 +174,7 @@ def plans_of(words: Sequence[str]) -> tuple[list[tuple[Plan, Any]], Path, int]:
     """What is to be recorded, where, and how many runs at once; `UsageError` in one line for anything wrong."""
     counts, lists, out, rest = dict(COUNTS), dict.fromkeys(LISTS, ()), "recordings", []
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise UsageError(f"'{word}' is not key=value; for example problem=last_digit")
+        key, value = key_value(word, "problem=last_digit")
         if key in COUNTS:
             if not value.isdigit() or (int(value) < 1 and key != "repeated"):
                 raise UsageError(f"{key}={value} must be a whole number from 1 on")
@@ -355,17 +219,14 @@ def main(words: Sequence[str]) -> int:
     if any(w in ("-h", "--help") for w in words):
         console.print(HELP, markup=False, highlight=False)
         return 0
-    try:
+
+    def command() -> int:
         plans, out, jobs = plans_of(words)
         make_bases([config for _, config in plans], console)
         record([(plan, plain(config)["problem"]) for plan, config in plans], out, jobs, console)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+        return 0
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

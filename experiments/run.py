@@ -27,6 +27,7 @@ from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
 from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.problem import Problem
+from jfhpo.core.words import exit_code
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import CheckpointRegistry
 from jfhpo.study.executors.protocol import TrainerSpec
@@ -246,15 +247,12 @@ def main(words: Sequence[str]) -> int:
     if any(w in ("-h", "--help") for w in words):
         console.print(HELP, markup=False, highlight=False)
         return 0
-    try:
+
+    def command() -> int:
         show(run_study(load(words), console), console)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
-        return 130
-    return 0
+        return 0
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

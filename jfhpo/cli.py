@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jfhpo.core.errors import UsageError
+from jfhpo.core.words import exit_code
 
 EXAMPLES = """examples:
   jfhpo run method=jfhpo seed=0 budget=120          one study (all settings: jfhpo run --help)
@@ -199,29 +200,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     of_export.add_argument("--to", required=True, help="verl or trl")
     of_export.add_argument("--width", type=int, help="hidden size of your model: the learning rate is carried there")
     chosen = parser.parse_args(arguments)
-    try:
-        if chosen.verb == "methods":
-            return methods(chosen.name)
-        if chosen.verb == "family":
-            return family(chosen.action, chosen.sizes, chosen.task)
-        if chosen.verb == "data":
-            return data(chosen)
-        if chosen.verb == "tune":
-            from experiments.tune.main import tune
+    return exit_code(lambda: _do(chosen))
 
-            return tune(chosen.config, chosen.dry_run, Console())
-        if chosen.verb == "export":
-            from experiments.export import export
 
-            print(export(chosen.study, chosen.to, chosen.width))
-            return 0
-        return checkpoints(chosen.action, chosen.root, chosen.quota)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
-        return 130
+def _do(chosen: argparse.Namespace) -> int:
+    if chosen.verb == "methods":
+        return methods(chosen.name)
+    if chosen.verb == "family":
+        return family(chosen.action, chosen.sizes, chosen.task)
+    if chosen.verb == "data":
+        return data(chosen)
+    if chosen.verb == "tune":
+        from experiments.tune.main import tune
+
+        return tune(chosen.config, chosen.dry_run, Console())
+    if chosen.verb == "export":
+        from experiments.export import export
+
+        print(export(chosen.study, chosen.to, chosen.width))
+        return 0
+    return checkpoints(chosen.action, chosen.root, chosen.quota)
 
 
 if __name__ == "__main__":

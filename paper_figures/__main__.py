@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jfhpo.core.errors import UsageError
-from jfhpo.core.words import settings
+from jfhpo.core.words import exit_code, settings
 from paper_figures.write import write_all
 
 DEFAULTS = {"out": "results", "experiment": "main"}
@@ -30,13 +29,13 @@ def main(words: Sequence[str]) -> int:
     if {"-h", "--help", "help"} & set(words):
         print(HELP, end="")
         return 0
-    try:
+
+    def command() -> int:
         given = settings(words, DEFAULTS)
         write_all(Path(given["out"]), given["experiment"])
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import pandas as pd
 
 from experiments.replay.card import card
 from jfhpo.core.errors import UsageError
+from jfhpo.core.words import exit_code, settings
 from jfhpo.replay.dataset import (
     ABOUT,
     COST,
@@ -118,18 +119,18 @@ def main(words: Sequence[str]) -> int:
     if any(w in ("-h", "--help") for w in words):
         print(HELP)
         return 0
-    out = next((Path(w.removeprefix("out=")) for w in words if w.startswith("out=")), DATA)
-    source = Path(next((w for w in words if "=" not in w), "recordings"))
-    try:
+
+    def command() -> int:
+        out = Path(settings([w for w in words if "=" in w], {"out": str(DATA)})["out"])
+        source = Path(next((w for w in words if "=" not in w), "recordings"))
         found = sorted(path.parent for path in source.glob(f"*/{RECORDS}"))
         if not found:
             raise UsageError(f"there are no recordings in {source}; make them with: python -m experiments.record")
         for recording in found:
             print(build(recording, out))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table as RichTable
 from scipy.stats import spearmanr
 
-from jfhpo.core.errors import UsageError
+from experiments.replay.terminal import show
+from jfhpo.core.words import exit_code, settings
 from jfhpo.replay.dataset import DATA, DataSet, load, names
 from jfhpo.trainers.replay.surrogate import CurveSurrogate
 from jfhpo.trainers.replay.table import Table
@@ -70,21 +69,15 @@ def main(words: Sequence[str]) -> int:
     if any(w in ("-h", "--help") for w in words):
         print(HELP)
         return 0
-    folder = next((Path(w.removeprefix("folder=")) for w in words if w.startswith("folder=")), DATA)
-    try:
+
+    def command() -> int:
+        folder = Path(settings([w for w in words if "=" in w], {"folder": str(DATA)})["folder"])
         for name in [w for w in words if "=" not in w] or names(folder):
             data = load(name, folder)
-            table = errors(predictions(data))
-            shown = RichTable(title=f"{data}: held out by configuration, five folds")
-            for column in table.columns:
-                shown.add_column(column)
-            for row in table.itertuples(index=False):
-                shown.add_row(*(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row))
-            Console().print(shown)
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+            show(errors(predictions(data)), f"{data}: held out by configuration, five folds")
+        return 0
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

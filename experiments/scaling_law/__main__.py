@@ -10,8 +10,7 @@ import pandas as pd
 
 from experiments.scaling_law import analysis
 from experiments.scaling_law.curves import folder_curves
-from jfhpo.core.errors import UsageError
-from jfhpo.core.words import settings
+from jfhpo.core.words import exit_code, settings
 from jfhpo.dynamics.scaling_law import LEAST
 
 DEFAULTS = {"curves": "", "column": "reward"}
@@ -30,13 +29,13 @@ def main(words: Sequence[str]) -> int:
     if not words or {"-h", "--help", "help"} & set(words):
         print(HELP, end="")
         return 0
-    try:
+
+    def command() -> int:
         given = settings(words, DEFAULTS, examples={"curves": "runs"})
         _show(Path(given["curves"]), given["column"])
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return exit_code(command)
 
 
 def _show(folder: Path, column: str) -> None:

@@ -1,8 +1,9 @@
-"""``key=value`` words, as every command of the project is told its settings."""
+"""A command's words, ``key=value``, as every command of the project is told its settings; and how a command ends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from jfhpo.core.errors import UsageError, unknown
 
@@ -35,3 +36,15 @@ def settings(
     if empty := [key for key, value in given.items() if not value]:
         raise UsageError(f"{empty[0]}= needs a value; for example {shown[empty[0]]}")
     return given
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """The command's own; 2 after one line for bad input; 130 where it was stopped by hand."""
+    try:
+        return command()
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from experiments.config import plain
-from experiments.record import _opened, plans_of, record_run
+from experiments.record import opened, plans_of
 from experiments.replay.build import build
+from experiments.replay.runs import record_run
 from jfhpo.replay.dataset import DataSet
 from jfhpo.trainers.curves.trainer import CurvesTrainer
 
@@ -19,7 +21,7 @@ def record_curves(out: Path, configs: int = 16, trainer: type[CurvesTrainer] = C
     """The folder of a recording of `configs` configurations on p (as it is and mapped) and l."""
     ((plan, config),), _, _ = plans_of([f"problem={NAME}", "models=[p,l]", f"configs={configs}", *words])
     runs = trainer(bias=0.25, noise=0.01)
-    with _opened(plan, plain(config)["problem"], out) as recorder:
+    with closing(opened(plan, plain(config)["problem"], out)) as recorder:
         for some in plan.runs():
             for run in some:
                 line = record_run(runs, run, plan.problem, plan.validate_at, plan.test_k)
