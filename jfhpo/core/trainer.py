@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,3 +57,35 @@ class Trainer(ABC):
     @abstractmethod
     def overhead(self) -> Cost:
         """Cost since the last call that no `StepRecord` carries: start-up, loading and saving."""
+
+
+class PackedTrainer(ABC):
+    """Several trials side by side, each in a slot: what `Trainer` does with one, and with the same numbers up to
+    rounding, whatever is in the other slots.
+
+    A trial that fails fails alone. What trials share (a step taken together, say) is divided among them, so that costs
+    add up to what was spent.
+    """
+
+    @abstractmethod
+    def start(self, slot: int, trial: Trial, checkpoint: Path | None = None) -> None:
+        """Put a trial into a slot, in the place of what was there; raise `TrainingFailed` or `CheckpointError`."""
+
+    @abstractmethod
+    def advance(self, slots: Sequence[int]) -> dict[int, StepRecord | TrainingFailed | None]:
+        """One step of each of these trials, at once where they can be: by slot its record, how it failed, or None
+        once its fidelity is reached."""
+
+    @abstractmethod
+    def save(self, slot: int, path: Path) -> None:
+        """As `Trainer.save`; a `Trainer` of the same kind can go on from it."""
+
+    @abstractmethod
+    def evaluate(
+        self, slots: Sequence[int], split: str, k: int, seed: int = 0, greedy: bool = True
+    ) -> dict[int, Evaluation]:
+        """As `Trainer.evaluate`, by slot."""
+
+    @abstractmethod
+    def overhead(self, slot: int) -> Cost:
+        """Cost since the last call that no `StepRecord` of this slot carries."""
