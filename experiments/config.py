@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from jfhpo.trainers.mini.family import BaseSpec
 
 CONF = Path(__file__).parent / "conf"
-NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale", "checkpoints")
+NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale", "checkpoints", "device")
 """Settings that may differ when a study is continued: they decide where and how, not what."""
-UNLESS_SET = ("max_trials",)
+UNLESS_SET = ("max_trials", "executor")
 """Settings that are part of a study once they are set. Studies that began before there were such ones can go on."""
 FAMILY = "family@problem.family="
 """How Hydra wants ``family=`` to be written: it is chosen within a problem."""
@@ -98,6 +98,11 @@ class RunConfig:
     """Search trials at most, the same for every method; null: as many as the budget buys."""
     out: str = "results"
     workers: int = 1
+    executor: str | None = None
+    """local, packed (mini only: the workers' trials advance together in one program) or simulated; null: what suits
+    the trainer."""
+    device: str = "auto"
+    """Where packed trials are trained: cpu, cuda, or auto, a GPU where there is one."""
     checkpoint_every: int = 10
     checkpoints: bool = True
     """Whether to use the registry under ``<out>/.checkpoints``. Without it nothing is saved, resumed or reused: every
@@ -266,7 +271,9 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
         extra_models=tuple(conf["extra_models"]),
     )
     arguments = runs.arguments(conf)
-    return problem, TrainerSpec(runs.name, runs.trainer, arguments, runs.version(arguments), runs.simulated)
+    return problem, TrainerSpec(
+        runs.name, runs.trainer, arguments, runs.version(arguments), runs.simulated, runs.packed
+    )
 
 
 def bases_of(config: DictConfig) -> list[BaseSpec]:

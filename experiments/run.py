@@ -30,6 +30,7 @@ from jfhpo.core.problem import Problem
 from jfhpo.core.words import exit_code
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import CheckpointRegistry
+from jfhpo.study.executors.choice import executor_name
 from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.loop import Registry, Study
 from jfhpo.study.memory_checkpoints import MemoryCheckpoints
@@ -48,9 +49,11 @@ usage: python -m experiments.run [key=value ...]
   python -m experiments.run scale=smoke method=random_search budget=5
   python -m experiments.run method=jfhpo method.early_stopping=paper out=results_paper_rules
   python -m experiments.run method=jfhpo budget=4e12 budget_unit=flops     repeatable to the last bit
+  python -m experiments.run method=asha workers=16 executor=packed budget=4e12 budget_unit=flops    at once, on a GPU
 
 groups:    problem, method, scale (`jfhpo methods` lists the methods)
 settings:  seed, budget, budget_unit (seconds, tokens, flops), max_trials, out, workers,
+           executor (local, packed, simulated), device (auto, cpu, cuda),
            tracking (auto, offline, online, none), checkpoints, checkpoint_every, step_timeout, test_k,
            problem.<key>, method.<key>
 
@@ -87,11 +90,14 @@ def build_study(config: DictConfig) -> Parts:
         budget=config.budget,
         max_trials=config.max_trials,
         workers=config.workers,
+        executor=config.executor,
+        device=config.device,
         checkpoint_every=config.checkpoint_every,
         step_timeout=config.step_timeout,
         test_k=config.test_k,
     )
     settings.check(problem)
+    executor_name(settings.executor, settings.device, trainer)  # refuses an executor that cannot run it
     cls = method(config.method.name)
     chosen = cls.Settings(**{k: v for k, v in OmegaConf.to_container(config.method).items() if k != "name"})
     optimizer = cls(problem, seed=config.seed, settings=chosen)
@@ -156,6 +162,8 @@ def check_machine(config: DictConfig) -> None:
             f"problem={config.problem.name} needs {needed} GPUs, and this machine has {here or 'none'}; --dry-run says "
             "what would be launched, problem.trainer_settings.gpus=… sets another number"
         )
+    if config.device == "cuda" and not visible_gpus():
+        raise UsageError("device=cuda, and this machine has no GPU; device=cpu or device=auto trains without one")
     engine(config.problem.trainer).check(plain(config)["problem"])
 
 

@@ -26,9 +26,8 @@ from jfhpo.core.trainer import CheckpointError, Evaluation
 from jfhpo.core.trial import Config, Cost, Status, StepRecord, Trial, TrialResult
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import Checkpoint, CheckpointKey, CheckpointRegistry
-from jfhpo.study.executors.local import LocalExecutor
+from jfhpo.study.executors.choice import executor, executor_name
 from jfhpo.study.executors.protocol import Executor, TrainerSpec, UnusableCheckpoint, Worker
-from jfhpo.study.executors.simulated import SimulatedExecutor
 from jfhpo.study.history import History, rivals
 from jfhpo.study.machine import machine
 from jfhpo.study.memory_checkpoints import MemoryCheckpoints
@@ -99,9 +98,8 @@ class Study:
             self.recorder.close()
 
     def _executor(self) -> Executor:
-        if self.trainer.simulated:
-            return SimulatedExecutor(self.trainer)
-        return LocalExecutor(self.trainer, self.settings.step_timeout)
+        settings = self.settings
+        return executor(settings.executor, settings.device, settings.step_timeout, self.trainer)
 
     # -- the phases --------------------------------------------------------------------------------------------
 
@@ -344,6 +342,7 @@ class Study:
             "max_steps": problem.max_steps,
             "rungs": list(problem.rungs),
             "workers": settings.workers,
+            "executor": executor_name(settings.executor, settings.device, self.trainer),
             "planned": settings.planned(self.optimizer.planned),
             "trainer": self.trainer.name,
             "code_version": self.trainer.version,

@@ -21,6 +21,11 @@ class StudySettings:
     max_trials: int | None = None
     """Search trials at most, for every method alike; the final run comes on top. None: as many as the budget buys."""
     workers: int = 1
+    executor: str | None = None
+    """``local``: a process per worker; ``packed``: workers are slots of one process, whose trials advance together;
+    ``simulated``: costs are told. None: what suits the trainer."""
+    device: str = "auto"
+    """Where packed trials are trained: ``cpu``, ``cuda``, or ``auto``, a GPU where there is one."""
     checkpoint_every: int = 10
     """Steps between checkpoints of a running trial: what a killed study has to repeat at most."""
     step_timeout: float = 600.0

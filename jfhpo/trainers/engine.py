@@ -90,6 +90,9 @@ class Engine:
     """Whether costs are told and no time passes: such trials run in the study's own process, on a simulated clock."""
     listed: Callable[[Settings], Sequence[Config] | None] = all_of_the_space
     """The only configurations that trials may have, which makes the space finite; None where all of it can be had."""
+    packed: str = ""
+    """``package.module:Class``, a `jfhpo.core.trainer.PackedTrainer` made with `arguments` and a ``device``, which
+    trains many trials at once with the numbers of one by one; empty where there is none."""
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any
 
+from jfhpo.core.trial import Cost
 from jfhpo.study.executors.protocol import Reply, TrainerSpec, UnusableCheckpoint
 from jfhpo.study.executors.scratch import Scratch
 from jfhpo.study.report_checks import TrialFailed, check_overhead
@@ -64,12 +65,7 @@ class Worker:
             self.restart()
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             raise TrialFailed(f"the worker died ({how})") from None
-        check_overhead(overhead)
-        if kind == "checkpoint" and self.verb == "start":
-            raise UnusableCheckpoint(value)
-        if kind != "ok":
-            raise TrialFailed(value, overhead)
-        return Reply(value, overhead)
+        return told(self.verb, kind, value, overhead)
 
     def call(self, verb: str, *arguments: Any) -> Reply:
         self.send(verb, *arguments)
@@ -88,6 +84,16 @@ class Worker:
             self.process.kill()
             self.process.wait()
         self.scratch.remove()
+
+
+def told(verb: str, kind: str, value: Any, overhead: Cost) -> Reply:
+    """What a worker's answer to `verb` means; raises `TrialFailed` or `UnusableCheckpoint`."""
+    check_overhead(overhead)
+    if kind == "checkpoint" and verb == "start":
+        raise UnusableCheckpoint(value)
+    if kind != "ok":
+        raise TrialFailed(value, overhead)
+    return Reply(value, overhead)
 
 
 class LocalExecutor:

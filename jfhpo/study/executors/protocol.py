@@ -21,6 +21,9 @@ class TrainerSpec:
     """Hash of the code and settings that decide what a trial turns out to be: part of every checkpoint's key."""
     simulated: bool = False
     """Whether costs are told and no time passes."""
+    packed: str = ""
+    """``package.module:Class`` of the `jfhpo.core.trainer.PackedTrainer` that trains many such trials at once, made
+    with the same arguments and a ``device``; empty where there is none."""
 
 
 @dataclass(frozen=True)

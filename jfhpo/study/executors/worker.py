@@ -14,7 +14,7 @@ import importlib
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -39,18 +39,24 @@ def serve(requests: Connection) -> None:
             verb, arguments = requests.recv()
         except EOFError:
             return
-        try:
-            steps, value = _do(trainer, steps, verb, arguments)
-            kind = "ok"
-        except TrainingFailed as error:
-            kind, value = "failed", str(error)
-        except CheckpointError as error:
-            kind, value = "checkpoint", str(error)
-        except MemoryError:
-            kind, value = "failed", "out of memory"
-        except Exception as error:  # the process boundary: whatever the engine raised becomes the trial's reason
-            kind, value = "failed", f"{type(error).__name__}: {error}"
+        kind, value = attempt(_do, trainer, steps, verb, arguments)
+        if kind == "ok":
+            steps, value = value
         requests.send((kind, value, trainer.overhead()))
+
+
+def attempt(work: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
+    """``ok`` and what the work returned, or ``failed`` or ``checkpoint`` and why it could not be done."""
+    try:
+        return "ok", work(*arguments)
+    except TrainingFailed as error:
+        return "failed", str(error)
+    except CheckpointError as error:
+        return "checkpoint", str(error)
+    except MemoryError:
+        return "failed", "out of memory"
+    except Exception as error:  # the process boundary: whatever the engine raised becomes the trial's reason
+        return "failed", f"{type(error).__name__}: {error}"
 
 
 def _do(

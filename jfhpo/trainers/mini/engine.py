@@ -70,4 +70,7 @@ def version(arguments: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-ENGINE = Engine("mini", "jfhpo.trainers.mini.trainer:MiniTrainer", family, arguments, version, bases)
+ENGINE = Engine(
+    "mini", "jfhpo.trainers.mini.trainer:MiniTrainer", family, arguments, version, bases,
+    packed="jfhpo.trainers.mini.packed.trainer:PackedMiniTrainer",
+)  # fmt: skip

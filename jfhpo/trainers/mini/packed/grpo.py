@@ -1,8 +1,8 @@
 """One GRPO step of many trials: `jfhpo.trainers.mini.grpo.grpo_step` for all of them in one call.
 
-Symbols are that module's. Every trial has its own hyperparameters, prompts and generators; the sum of the trials' losses
-gives each of them the gradient of its own. The reference is frozen, so that it reads a step's rollouts once for all
-trials and all passes.
+Symbols are that module's. Every trial has its own hyperparameters, prompts and generators; the sum of the trials'
+losses gives each of them the gradient of its own. The reference is frozen and shared: it reads a step's rollouts once,
+for all trials and all passes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where the tokens of several trials lie among the rows that are computed.
 
-A product with weights wants the rows of each trial beside its weights, (G, R, d) times (G, d, w) for G trials; attention
-knows no weights and wants all rows in one list. `Grid` goes from one to the other. Rows that only fill a grid up are
-zero and never leave it, so no number of one trial, NaN included, reaches another.
+A product with weights wants the rows of each trial beside its weights, (G, R, d) times (G, d, w) for G trials;
+attention knows no weights and wants all rows in one list. `Grid` goes from one to the other. Rows that only fill a grid
+up are zero and never leave it, so no number of one trial, NaN included, reaches another.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jfhpo.trainers.mini.kernels import rotate, swiglu
-from jfhpo.trainers.mini.model import NORM_EPS, ModelShape, Transformer
+from jfhpo.trainers.mini.model import NORM_EPS, Transformer
 from jfhpo.trainers.mini.packed.layout import Reading, Rows
 
 
