@@ -193,7 +193,7 @@ def test_an_executor_is_what_is_named_or_what_suits_the_trainer(name, device, sp
         ("packed", "auto", SIMULATED, "executor=packed: trainer curves runs one trial at a time"),
         ("local", "auto", SIMULATED, "executor=local: trainer curves tells costs .* executor=simulated runs it"),
         ("simulated", "auto", SPEC, "executor=simulated: trainer fake takes real time; executor=local runs it"),
-        ("packed", "tpu", SPEC, "unknown device 'tpu'; valid: auto, cpu, cuda"),
+        ("packed", "gpu", SPEC, r"unknown device 'gpu' .*; valid: auto, cpu, cuda"),
         (None, "cuda", SPEC, "device=cuda is for executor=packed"),
     ],
 )

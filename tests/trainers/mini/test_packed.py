@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.trainer import CheckpointError, Evaluation, TrainingFailed
@@ -226,9 +228,12 @@ def test_a_diverging_trial_fails_alone_and_with_its_cost(guessing_base, small_sp
         assert_close(told[slot], list(one_by_one(guessing_base).start(given[slot])), 1e-8)
 
 
-def test_sizes_are_packed_apart(guessing_base, hf_folder, small_splits, double):
+def test_sizes_are_packed_apart(guessing_base, small_splits, double, tmp_path):
     """Two bases under two names: each trial against the reference of its own size."""
-    bases = {"xs": str(guessing_base), "other": str(hf_folder)}
+    other = shutil.copytree(guessing_base, tmp_path / "other")
+    tensors = load_file(other / "model.safetensors")
+    save_file(tensors | {"lm_head.weight": 0.9 * tensors["lm_head.weight"]}, other / "model.safetensors")
+    bases = {"xs": str(guessing_base), "other": str(other)}
     pack = PackedMiniTrainer("last_digit", bases, 50, SETTINGS, device="cpu")
     sizes = ["xs", "other", "other", "xs"]
     given = [dataclasses.replace(t, fidelity=Fidelity(s, 3)) for t, s in zip(trials(), sizes, strict=True)]
