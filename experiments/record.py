@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, closing
 from datetime import datetime, timezone
@@ -25,12 +25,12 @@ from rich.console import Console
 
 import jfhpo
 from experiments.config import build_problem, load, plain
-from experiments.replay.runs import Plan, Run, grid, record_run
-from experiments.run import make_bases
+from experiments.replay.runs import Plan, Run, grid, record_pack, record_run
+from experiments.run import make_bases, visible_gpus
 from jfhpo.core.errors import UsageError, unknown
-from jfhpo.core.problem import Problem
-from jfhpo.core.trainer import Trainer
+from jfhpo.core.trainer import PackedTrainer, Trainer
 from jfhpo.core.words import exit_code, key_value
+from jfhpo.study.executors.choice import DEVICES
 from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.executors.worker import make_trainer
 from jfhpo.study.machine import machine
@@ -52,20 +52,29 @@ configs=     configurations of the design (default 128)
 seeds=       training seeds (default 1), of the first repeated= configurations (default: all)
 every=       validation at every so many steps, at the problem's rungs and at Hyperband's (default 5)
 test_k=      samples per test prompt (default 4)
-jobs=        runs at once (default: one per core, two at most)
+jobs=        processes (default: one per core, two at most; one where runs are packed)
+packed=      runs of one size trained at once in one program (default: 64 where there is a GPU, else 0: one by one)
+device=      where packed runs are trained: cpu, cuda, or auto (default), a GPU where there is one
 out=         folder (default recordings); <out>/<problem>/records.jsonl
 problem.<key>=  as for experiments.run
 
-Killed, it goes on at the same command: at most the runs under way are lost.
+Killed, it goes on at the same command: at most the runs under way are lost. Seconds of packed runs are shares of what
+their pack took, so a recording is packed on one kind of device, or one by one, from beginning to end.
 """
-_trainers: dict[str, Trainer] = {}
+_trainers: dict[str, Trainer | PackedTrainer] = {}
 """Of a worker process, by problem: made once."""
 
 
-def _work(problem: Problem, spec: TrainerSpec, run: Run, validate_at: Sequence[int], test_k: int) -> dict[str, Any]:
+def _work(plan: Plan, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The lines of runs that are trained at once, or of the only one."""
+    problem, spec = plan.problem, plan.trainer
     if problem.name not in _trainers:
-        _trainers[problem.name] = make_trainer(spec.path, spec.arguments)
-    return record_run(_trainers[problem.name], run, problem, validate_at, test_k)
+        placed = {"device": plan.device} if plan.packed else {}
+        _trainers[problem.name] = make_trainer(spec.packed if plan.packed else spec.path, spec.arguments | placed)
+    trainer = _trainers[problem.name]
+    if plan.packed:
+        return record_pack(trainer, runs, problem, plan.validate_at, plan.test_k)
+    return [record_run(trainer, run, problem, plan.validate_at, plan.test_k) for run in runs]
 
 
 # ---- many runs ---------------------------------------------------------------------------------------------
@@ -88,6 +97,17 @@ class Clock:
         return sum(known.get((plan.problem.name, run.model), every) for plan, run in self.left) / self.jobs
 
 
+def packs(runs: Sequence[tuple[Plan, Run]]) -> Iterator[tuple[Plan, list[Run]]]:
+    """Runs that are trained at once: the next one, and with it the next others of its problem and size."""
+    waiting = list(runs)
+    while waiting:
+        plan, first = waiting[0]
+        same = [i for i, (other, run) in enumerate(waiting) if other is plan and run.model == first.model]
+        taken = same[: max(plan.packed, 1)]
+        yield plan, [waiting[i][1] for i in taken]
+        waiting = [pair for i, pair in enumerate(waiting) if i not in set(taken)]
+
+
 def record(plans: Sequence[tuple[Plan, dict[str, Any]]], out: Path, jobs: int, console: Console) -> int:
     """Make every run that is missing; returns how many were."""
     with ExitStack() as stack:
@@ -99,27 +119,27 @@ def record(plans: Sequence[tuple[Plan, dict[str, Any]]], out: Path, jobs: int, c
         console.print(f"{len(every) - len(missing)} of {len(every)} runs are recorded in {out}; {len(missing)} to go")
         if not missing:
             return 0
-        clock, waiting, ended = Clock(missing, jobs), deque(missing), 0
-        busy: dict[Future, tuple[Plan, Run, float]] = {}
+        clock, waiting, ended = Clock(missing, jobs), deque(packs(missing)), 0
+        busy: dict[Future, tuple[Plan, list[Run], float]] = {}
         # Spawned, not forked: torch has threads by now.
         pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
         stack.callback(pool.shutdown, cancel_futures=True)
         while waiting or busy:
             while waiting and len(busy) < jobs:
-                plan, run = waiting.popleft()
-                future = pool.submit(_work, plan.problem, plan.trainer, run, plan.validate_at, plan.test_k)
-                busy[future] = plan, run, time.monotonic()
+                plan, runs = waiting.popleft()
+                busy[pool.submit(_work, plan, runs)] = plan, runs, time.monotonic()
             for future in wait(busy, return_when=FIRST_COMPLETED).done:
-                plan, run, began = busy.pop(future)
-                line, ended, took = future.result(), ended + 1, time.monotonic() - began
-                recorders[plan.problem.name].write("run", **vars(run), took=round(took, 2), **line)
-                clock.ended(plan, run, took)
-                left = clock.seconds_left()
-                console.print(
-                    f"{ended}/{len(missing)} {plan.problem.name} {run.configuration} {run.model} {run.transfer} "
-                    f"seed {run.seed}: {_outcome(line)}, {took:.1f} s; left {left / 60:.0f} min",
-                    highlight=False,
-                )
+                plan, runs, began = busy.pop(future)
+                took = (time.monotonic() - began) / len(runs)
+                for run, line in zip(runs, future.result(), strict=True):
+                    recorders[plan.problem.name].write("run", **vars(run), took=round(took, 2), **line)
+                    clock.ended(plan, run, took)
+                    ended += 1
+                    console.print(
+                        f"{ended}/{len(missing)} {plan.problem.name} {run.configuration} {run.model} {run.transfer} "
+                        f"seed {run.seed}: {_outcome(line)}, {took:.1f} s; left {clock.seconds_left() / 60:.0f} min",
+                        highlight=False,
+                    )
         return len(missing)
 
 
@@ -156,7 +176,10 @@ def _made(plan: Plan) -> dict[str, Any]:
     sizes = [vars(size) for size in plan.problem.family]
     versions = {"jfhpo": jfhpo.__version__, "torch": torch.__version__, "numpy": np.__version__}
     began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return {"family": sizes, "versions": versions, "machine": machine(), "began": began}
+    where = machine()
+    if plan.packed and plan.device == "cuda":
+        where = f"{torch.cuda.get_device_name()}; {where}"
+    return {"family": sizes, "versions": versions, "machine": where, "began": began}
 
 
 def _recorded(folder: Path) -> set[tuple[int, str, str, int]]:
@@ -166,33 +189,60 @@ def _recorded(folder: Path) -> set[tuple[int, str, str, int]]:
 
 # ---- command line ------------------------------------------------------------------------------------------
 
-COUNTS = {"configs": 128, "seeds": 1, "repeated": 0, "every": 5, "test_k": 4, "jobs": min(2, os.cpu_count() or 1)}
+COUNTS = {"configs": 128, "seeds": 1, "repeated": 0, "every": 5, "test_k": 4, "jobs": 0, "packed": -1}
+"""With their defaults; 0 jobs and -1 packed are for the machine to decide."""
+MAY_BE_ZERO = ("repeated", "packed")
 LISTS = ("problem", "models", "mapped")
+PACKED_ON_A_GPU = 64
 
 
 def plans_of(words: Sequence[str]) -> tuple[list[tuple[Plan, Any]], Path, int]:
     """What is to be recorded, where, and how many runs at once; `UsageError` in one line for anything wrong."""
-    counts, lists, out, rest = dict(COUNTS), dict.fromkeys(LISTS, ()), "recordings", []
+    counts, lists, out, device, rest = dict(COUNTS), dict.fromkeys(LISTS, ()), "recordings", "auto", []
     for word in words:
         key, value = key_value(word, "problem=last_digit")
         if key in COUNTS:
-            if not value.isdigit() or (int(value) < 1 and key != "repeated"):
+            if not value.isdigit() or (int(value) < 1 and key not in MAY_BE_ZERO):
                 raise UsageError(f"{key}={value} must be a whole number from 1 on")
             counts[key] = int(value)
         elif key in LISTS:
             lists[key] = tuple(v for v in value.strip("[]").replace(" ", "").split(",") if v)
         elif key == "out":
             out = value
+        elif key == "device":
+            device = value
         elif key.startswith("problem."):
             rest.append(word)
         else:
-            raise unknown("setting", key, [*COUNTS, *LISTS, "out", "problem.<key>"])
+            raise unknown("setting", key, [*COUNTS, *LISTS, "out", "device", "problem.<key>"])
     if not lists["problem"]:
         raise UsageError("problem= is missing; for example problem=last_digit")
-    return [_plan(name, rest, counts, lists) for name in lists["problem"]], Path(out), counts["jobs"]
+    plans = [_plan(name, rest, counts, lists, device) for name in lists["problem"]]
+    packed = any(plan.packed for plan, _ in plans)
+    return plans, Path(out), counts["jobs"] or (1 if packed else min(2, os.cpu_count() or 1))
 
 
-def _plan(name: str, rest: Sequence[str], counts: dict[str, int], lists: dict[str, Any]) -> tuple[Plan, Any]:
+def packing(wanted: int, device: str, spec: TrainerSpec, gpu: bool) -> tuple[int, str]:
+    """Runs at once, and where: as it is wanted (-1: as it suits a machine with or without a GPU); `UsageError` for what
+    cannot be."""
+    if device not in DEVICES:
+        raise unknown("device", device, DEVICES)
+    if device != "auto" and wanted == 0:
+        raise UsageError(f"device={device} is for packed runs; packed=0 records one by one, on the CPU")
+    if device == "cuda" and not gpu:
+        raise UsageError("device=cuda, and this machine has no GPU; device=cpu or device=auto records without one")
+    if device == "auto":
+        device = "cuda" if gpu else "cpu"
+    if wanted < 0:
+        wanted = PACKED_ON_A_GPU if spec.packed and device == "cuda" else 0
+    if wanted and not spec.packed:
+        raise UsageError(f"packed={wanted}: trainer {spec.name} runs one trial at a time; packed=0 records one by one")
+    return wanted, device if wanted else "cpu"
+
+
+def _plan(
+    name: str, rest: Sequence[str], counts: dict[str, int], lists: dict[str, Any], device: str
+) -> tuple[Plan, Any]:
     extra = [f"problem.extra_models=[{','.join(lists['models'])}]"] if lists["models"] else []
     config = load([f"problem={name}", *extra, *rest])
     if lists["models"]:
@@ -210,6 +260,7 @@ def _plan(name: str, rest: Sequence[str], counts: dict[str, int], lists: dict[st
     plan = Plan(
         problem, trainer, tuple(mapped), counts["configs"], counts["seeds"], counts["repeated"] or counts["configs"],
         grid(problem, counts["every"]), counts["test_k"],
+        *packing(counts["packed"], device, trainer, bool(visible_gpus())),
     )  # fmt: skip
     return plan, config
 

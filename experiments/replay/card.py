@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,8 +36,7 @@ runs of {data.max_steps} steps on {", ".join(data.models)}, {len(data.curves):,}
   and a replayed trial that wants one is served a straight line between the two nearest. Validation draws the same
   random numbers at every step, so its noise is common to the steps and runs.
 - Test accuracy (512 other prompts, {about["test_k"]} samples each, and greedy) of the last step only.
-- Seconds are CPU seconds of the single-threaded trainer, as a study charges them, on: {about["machine"]}; other
-  programs ran beside it, which makes single steps differ by some ten per cent. Tokens and FLOPs are exact.
+{_seconds(about)}
 - {versions}; begun {about["began"]}.
 
 ## What is in it
@@ -60,6 +61,16 @@ Licence: {LICENCE}. The questions are generated; there is no personal data in it
 Rebuild: `python -m experiments.record 'problem=[{data.name}]' 'models=[{",".join(data.models)}]' configs=128`, then
 `{REBUILD}`.
 """
+
+
+def _seconds(about: Mapping[str, Any]) -> str:
+    if about.get("packed_on"):
+        what = "wall seconds of the GPU" if about["packed_on"] == "cuda" else "CPU seconds"
+        return f"""- Runs of a size were trained many at once (`packed`), on: {about["machine"]}. Seconds are a run's
+  share, by FLOPs, of the {what} that all of them took. Tokens and FLOPs are exact."""
+    machine = about["machine"]
+    return f"""- Seconds are CPU seconds of the single-threaded trainer, as a study charges them, on: {machine}; other
+  programs ran beside it, which makes single steps differ by some ten per cent. Tokens and FLOPs are exact."""
 
 
 def contents(data: DataSet) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jfhpo.core.trainer import PackedTrainer, TrainingFailed
@@ -13,6 +13,7 @@ Asked = tuple[int, str, tuple[Any, ...]]
 """Slot, verb and arguments."""
 Answer = tuple[str, Any, Cost]
 """Kind, value and overhead, as `jfhpo.study.executors.worker` answers."""
+Attempt = Callable[..., tuple[str, Any]]
 
 
 class PackHost:
@@ -22,24 +23,28 @@ class PackHost:
         self.trainer: PackedTrainer = make_trainer(path, arguments)
 
     def batch(self, asked: Sequence[Asked]) -> list[Answer]:
-        """Carry out one request each of some slots: all their steps at once, and all equal evaluations at once."""
-        found: dict[int, tuple[str, Any]] = {}
-        together: dict[tuple[str, tuple[Any, ...]], list[int]] = {}
-        for slot, verb, arguments in asked:
-            if verb in ("next", "evaluate"):
-                together.setdefault((verb, arguments), []).append(slot)
-            else:
-                method = getattr(self.trainer, verb)
-                found[slot] = attempt(method, slot, *arguments)
-        for (verb, arguments), slots in together.items():
-            method = self.trainer.advance if verb == "next" else self.trainer.evaluate
-            kind, value = attempt(method, slots, *arguments)
-            found |= {slot: (kind, value[slot] if kind == "ok" else value) for slot in slots}
-        return [(*_alone(*found[slot]), self.trainer.overhead(slot)) for slot, _, _ in asked]
+        """Carry out one request each of some slots."""
+        return carry_out(self.trainer, asked, attempt)
 
     def overhead(self) -> Cost:
         """Nothing beside what slots are told."""
         return Cost()
+
+
+def carry_out(trainer: PackedTrainer, asked: Sequence[Asked], attempt: Attempt) -> list[Answer]:
+    """The answers to one request each of some slots: all their steps are taken at once, and all equal evaluations.
+    `attempt` calls a method and says which exceptions are an answer."""
+    found: dict[int, tuple[str, Any]] = {}
+    together: dict[tuple[str, tuple[Any, ...]], list[int]] = {}
+    for slot, verb, arguments in asked:
+        if verb in ("next", "evaluate"):
+            together.setdefault((verb, arguments), []).append(slot)
+        else:
+            found[slot] = attempt(getattr(trainer, verb), slot, *arguments)
+    for (verb, arguments), slots in together.items():
+        kind, value = attempt(trainer.advance if verb == "next" else trainer.evaluate, slots, *arguments)
+        found |= {slot: (kind, value[slot] if kind == "ok" else value) for slot in slots}
+    return [(*_alone(*found[slot]), trainer.overhead(slot)) for slot, _, _ in asked]
 
 
 def _alone(kind: str, value: Any) -> tuple[str, Any]:
