@@ -162,9 +162,20 @@ def check_machine(config: DictConfig) -> None:
             f"problem={config.problem.name} needs {needed} GPUs, and this machine has {here or 'none'}; --dry-run says "
             "what would be launched, problem.trainer_settings.gpus=… sets another number"
         )
-    if config.device == "cuda" and not visible_gpus():
-        raise UsageError("device=cuda, and this machine has no GPU; device=cpu or device=auto trains without one")
+    if config.executor == "packed" and config.device != "cpu":
+        _check_packed_device(config)
     engine(config.problem.trainer).check(plain(config)["problem"])
+
+
+def _check_packed_device(config: DictConfig) -> None:
+    gpu = visible_gpus() > 0
+    if config.device == "cuda" and not gpu:
+        raise UsageError("device=cuda, and this machine has no GPU; device=cpu or device=auto trains without one")
+    if gpu and config.budget_unit == "seconds":
+        raise UsageError(
+            "budget_unit=seconds with executor=packed on a GPU: alone the final run takes many times the seconds that it "
+            "would be charged in a pack, and would be cut; use budget_unit=flops or tokens, or device=cpu"
+        )
 
 
 def gpus_of(config: DictConfig) -> int:
