@@ -29,7 +29,7 @@ from experiments.replay.runs import Plan, Run, grid, record_pack, record_run
 from experiments.run import make_bases, visible_gpus
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.trainer import PackedTrainer, Trainer
-from jfhpo.core.words import exit_code, key_value
+from jfhpo.core.words import exit_code, key_value, several
 from jfhpo.study.executors.choice import DEVICES
 from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.executors.worker import make_trainer
@@ -206,7 +206,7 @@ def plans_of(words: Sequence[str]) -> tuple[list[tuple[Plan, Any]], Path, int]:
                 raise UsageError(f"{key}={value} must be a whole number from 1 on")
             counts[key] = int(value)
         elif key in LISTS:
-            lists[key] = tuple(v for v in value.strip("[]").replace(" ", "").split(",") if v)
+            lists[key] = tuple(several(value))
         elif key == "out":
             out = value
         elif key == "device":

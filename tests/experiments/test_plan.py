@@ -90,6 +90,19 @@ def test_without_gpus_the_papers_scale_is_refused_in_one_line(tmp_path, capsys, 
         run.check_machine(load(["scale=paper", *SWEEPS["paper"].problem_words("gsm8k-qwen2_5")]))
 
 
+def test_packed_trials_want_the_gpu_that_they_name_and_no_budget_in_its_seconds(monkeypatch):
+    packed = ["executor=packed", "workers=4"]
+    monkeypatch.setattr(run, "visible_gpus", lambda: 0)
+    with pytest.raises(UsageError, match="device=cuda, and this machine has no GPU"):
+        run.check_machine(load([*packed, "device=cuda"]))
+    run.check_machine(load(packed))
+    monkeypatch.setattr(run, "visible_gpus", lambda: 1)
+    with pytest.raises(UsageError, match="budget_unit=seconds with executor=packed on a GPU: .* use budget_unit=flops"):
+        run.check_machine(load(packed))
+    run.check_machine(load([*packed, "budget_unit=flops", "device=cuda"]))
+    run.check_machine(load([*packed, "device=cpu"]))
+
+
 @pytest.mark.skipif(installed(), reason="verl is installed")
 def test_with_gpus_and_without_verl_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(run, "visible_gpus", lambda: 8)
