@@ -174,8 +174,8 @@ def _check_packed_device(config: DictConfig) -> None:
         raise UsageError("device=cuda, and this machine has no GPU; device=cpu or device=auto trains without one")
     if gpu and config.budget_unit == "seconds":
         raise UsageError(
-            "budget_unit=seconds with executor=packed on a GPU: alone the final run takes many times the seconds that it "
-            "would be charged in a pack, and would be cut; use budget_unit=flops or tokens, or device=cpu"
+            "budget_unit=seconds with executor=packed on a GPU: alone the final run takes many times the seconds that "
+            "it would be charged in a pack, and would be cut; use budget_unit=flops or tokens, or device=cpu"
         )
 
 

@@ -27,8 +27,8 @@ from jfhpo.trainers.mini.trainer import VALIDATION_K, MiniTrainer
 from jfhpo.trainers.mini.vocabulary import EOS, PAD
 
 EVALUATED_AT_ONCE = {"cpu": 1, "cuda": 64}
-"""Trials whose evaluation is sampled in one batch. One has 512 rows, enough for a CPU core; the keys and values of 64 on
-the largest size take 5 GB."""
+"""Trials whose evaluation is sampled in one batch. One has 512 rows, enough for a CPU core; the keys and values of 64
+on the largest size take 5 GB."""
 
 
 class PackedMiniTrainer(PackedTrainer):
