@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,9 +17,10 @@ from jfhpo.core.errors import UsageError
 from jfhpo.core.trainer import CheckpointError, Evaluation, TrainingFailed
 from jfhpo.core.trial import Cost, Fidelity, StepRecord, Trial
 from jfhpo.trainers.mini.grpo import grpo_loss
+from jfhpo.trainers.mini.model import Packing
 from jfhpo.trainers.mini.packed import trainer as packed_trainer
 from jfhpo.trainers.mini.packed.grpo import packed_loss
-from jfhpo.trainers.mini.packed.layout import Grid
+from jfhpo.trainers.mini.packed.layout import Grid, Rows
 from jfhpo.trainers.mini.packed.model import Policies
 from jfhpo.trainers.mini.packed.pack import Stack, clip
 from jfhpo.trainers.mini.packed.sampling import sample as sample_packed
@@ -292,6 +294,36 @@ def test_every_trial_draws_the_numbers_that_it_draws_alone(double, device, greed
         assert torch.equal(generator.get_state(), other.get_state()), "no number more, none less"
         start, lengths = start + 5 * count, [*lengths, used]
     assert greedy or len(set(lengths)) > 1, "trials end at different steps"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("length", [1, 2, 12])
+def test_logits_and_gradients_of_a_pass_are_each_models_own(double, device, length):
+    """Three models, one to four rollouts a prompt, completions of all lengths; and one model that reads them all."""
+    models, n, B = [tiny.random_model(seed=seed) for seed in range(3)], [2, 4, 1], 3
+    given = [tiny.ragged(B, count, length, seed=seed) for seed, count in enumerate(n)]
+    prompts, completions, mask = (torch.cat(parts) for parts in zip(*given, strict=True))
+    prompt_of = np.repeat(np.arange(3 * B), np.repeat(n, B))
+    rows = Rows(
+        prompts.numpy(), completions.numpy(), mask.numpy(), prompt_of, np.repeat(np.arange(3), B), 3,
+        torch.device(device),
+    )  # fmt: skip
+    weights = torch.stack([model.flat.detach() for model in models]).to(device).requires_grad_()
+    rotation = models[0].rotation.to(device)
+    found = Policies(weights, models[0], rotation).completion_logits(rows)
+    found.square().sum().backward()
+    with torch.no_grad():
+        read = Policies(weights[1:2], models[1], rotation).completion_logits(rows)
+    start = 0
+    for model, gradient, own in zip(models, weights.grad, given, strict=True):
+        packing = Packing(*own)
+        expected, here = model.completion_logits(packing), slice(start, start + len(packing.targets))
+        expected.square().sum().backward()
+        torch.testing.assert_close(found[here].cpu(), expected, atol=1e-9, rtol=1e-9)
+        torch.testing.assert_close(gradient.cpu(), model.flat.grad, atol=1e-8, rtol=1e-8)
+        torch.testing.assert_close(read[here].cpu(), models[1].completion_logits(packing), atol=1e-9, rtol=1e-9)
+        assert torch.equal(rows.targets[here].cpu(), packing.targets)
+        start = here.stop
 
 
 def test_the_loss_is_grpos_trial_by_trial():
