@@ -43,9 +43,10 @@ class Records:
     studies: pd.DataFrame
     """One row per study, missing ones included: KEYS, state, command (what makes it), the study event's settings
     (task, budget, unit, proxy, target, max_steps, simulation: what a simulated trainer was made with, ...),
-    optimizer_seconds, recommended (config), recommendation (the method's summary), final_model, final_steps,
-    final_status, final_reason, validation (of the recommended configuration on the target), and of the test split
-    greedy, mean_at_k, standard_error, k, prompts."""
+    elapsed (seconds from its first event to its last, those between a stop and going on included), optimizer_seconds,
+    recommended (config), recommendation (the method's summary), final_model, final_steps, final_status, final_reason,
+    validation (of the recommended configuration on the target), and of the test split greedy, mean_at_k,
+    standard_error, k, prompts."""
     trials: pd.DataFrame
     """One row per trial: KEYS, trial, phase (search or final), model, steps, config, ``asked_*`` (what the study had
     spent when it was asked for), favourite (what would have been recommended then, None before any result), status
@@ -146,8 +147,8 @@ TESTED = ["greedy", "mean_at_k", "standard_error", "k", "prompts"]
 SPENT = [f"spent_{unit}" for unit in COST_UNITS]
 ASKED = [f"asked_{unit}" for unit in COST_UNITS]
 STUDY_COLUMNS = [
-    *KEYS, "state", "command", *SETTINGS, "budget", "unit", "optimizer_seconds", "recommended", "recommendation",
-    "final_model", "final_steps", "final_status", "final_reason", "validation", *TESTED,
+    *KEYS, "state", "command", *SETTINGS, "budget", "unit", "elapsed", "optimizer_seconds", "recommended",
+    "recommendation",    "final_model", "final_steps", "final_status", "final_reason", "validation", *TESTED,
 ]  # fmt: skip
 TRIAL_COLUMNS = [
     *KEYS, "trial", "phase", "model", "steps", "config", *ASKED, "favourite", "status", "reason", "steps_done", "score",
@@ -207,7 +208,9 @@ def _study(events: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[di
             study |= {name: event["evaluation"][name] for name in TESTED}
         elif kind == "finished":
             ended = True
+    times = [event["time"] for event in events if "time" in event]
     study |= _final(study, list(trials.values())) | {"optimizer_seconds": optimizer}
+    study["elapsed"] = times[-1] - times[0] if times else None
     study["state"] = (FINISHED if study.get("greedy") is not None else UNTESTED) if ended else UNFINISHED
     return study, list(trials.values()), list(steps.values())
 

@@ -73,11 +73,11 @@ def anytime(records: Records, curves: pd.DataFrame, label: str = "best validatio
             axes.set_xlim(0, found["spent"].max() if len(found) else 1)
             if found.empty:
                 axes.text(0.5, 0.5, "no study has ended yet", transform=axes.transAxes, ha="center")
-            _end_labels(axes, ends, palette)
+            end_labels(axes, ends, palette)
     return figure
 
 
-def _end_labels(axes: Axes, ends: dict[str, float], palette: dict[str, str]) -> None:
+def end_labels(axes: Axes, ends: dict[str, float], palette: dict[str, str]) -> None:
     """Names beside the right edge, in the order of the curves' ends, each joined to its own by a thin line."""
     names = sorted(ends, key=ends.__getitem__)
     low, high = axes.get_ylim()

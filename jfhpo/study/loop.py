@@ -217,8 +217,10 @@ class Study:
             run = self._open(trial, "final", self.settings.budget)
             self._record_asked(run, 0.0, config)
         self._start(run, self.workers[0])
-        while not self._advance(run):
-            pass
+        ended = False
+        while not ended:
+            self.executor.ready([run.worker])  # the clock is then where its answer is
+            ended = self._advance(run)
         return self.history.final
 
     def _evaluate(self, final: TrialResult) -> None:
