@@ -34,11 +34,7 @@ def read_shape(path: str, setting: str) -> dict[str, Any]:
 
 def shape_of(config: Any) -> dict[str, int]:
     """Parameters (tied ones once) and sizes of the causal language model of a `transformers` configuration."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    model = without_weights(config)
     heads = config.num_attention_heads
     ends = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings())}
     return {
@@ -50,6 +46,20 @@ def shape_of(config: Any) -> dict[str, int]:
         "vocabulary": config.vocab_size,
         "embeddings": sum(weight.numel() for weight in ends.values()),
     }
+
+
+def without_weights(config: Any) -> Any:
+    """The causal language model of a configuration, of which nothing is stored but shapes."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def matrix_parameters(model: Any) -> int:
+    """Parameters of all matrix products (embedding look-ups are free)."""
+    return sum(p.numel() for p in model.parameters()) - model.get_input_embeddings().weight.numel()
 
 
 def _check_folder(folder: Path, setting: str) -> None:
