@@ -39,21 +39,20 @@ def step_flops(weights: int, read: float, epochs: int) -> float:
 class Overhead:
     """Cost that no step's record carries, until it is told."""
 
-    def __init__(self, now: Callable[[], float]):
-        """`now` is the trainer's clock, in seconds."""
-        self.now, self.cost = now, Cost()
+    def __init__(self) -> None:
+        self.cost = Cost()
 
     @contextlib.contextmanager
-    def timed(self) -> Iterator[None]:
-        """What is done inside is charged, also where it fails."""
-        began = self.now()
+    def timed(self, now: Callable[[], float]) -> Iterator[None]:
+        """What is done inside is charged by this clock of seconds, also where it fails."""
+        began = now()
         try:
             yield
         finally:
-            self.cost += Cost(seconds=self.now() - began)
+            self.cost += Cost(seconds=now() - began)
 
     def check_finite(self, metrics: Mapping[str, float], names: Sequence[str], step: int, cost: Cost) -> None:
-        """`TrainingFailed` for the first of these metrics that is not: the step has no record, and its cost goes here."""
+        """`TrainingFailed` for the first of these metrics that is not; the step, which has no record, is charged."""
         for name in names:
             if not math.isfinite(metrics[name]):
                 self.cost += cost

@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Run:
         self.in_bf16 = self.on_gpu and torch.cuda.is_bf16_supported()
         self.steps: StepByStep | None = None
         self.trainer: Any = None
-        self.overhead = Overhead(self.now)
+        self.overhead = Overhead()
         self._leave: Callable[[], object] = lambda: None
 
     def now(self) -> float:
@@ -110,13 +110,6 @@ class Run:
         self.steps = self.trainer = None
         if self.on_gpu:
             torch.cuda.empty_cache()
-
-
-def model_path(models: Mapping[str, str], size: str) -> str:
-    """Where a size of the family lies."""
-    if size not in models:
-        raise TrainingFailed(f"model '{size}' is none of the trainer's: {', '.join(models)}")
-    return models[size]
 
 
 def tokenizer_of(path: str) -> Any:

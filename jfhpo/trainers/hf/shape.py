@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import UsageError
+from jfhpo.core.trainer import TrainingFailed
 
 WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -55,6 +57,13 @@ def without_weights(config: Any) -> Any:
 
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
+
+
+def model_path(models: Mapping[str, str], size: str) -> str:
+    """Where a size of the family lies; `TrainingFailed` for one that the trainer does not have."""
+    if size not in models:
+        raise TrainingFailed(f"model '{size}' is none of the trainer's: {', '.join(models)}")
+    return models[size]
 
 
 def matrix_parameters(model: Any) -> int:

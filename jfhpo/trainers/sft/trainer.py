@@ -27,9 +27,9 @@ from jfhpo.tasks.instructions import material
 from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.hf.order import dealt
 from jfhpo.trainers.hf.report import accuracy
-from jfhpo.trainers.hf.run import Run, model_path, tokenizer_of
+from jfhpo.trainers.hf.run import Run, tokenizer_of
 from jfhpo.trainers.hf.sampling import Answers, answered, draw
-from jfhpo.trainers.hf.shape import matrix_parameters
+from jfhpo.trainers.hf.shape import matrix_parameters, model_path
 from jfhpo.trainers.hf.stepping import StepByStep
 from jfhpo.trainers.sft.arguments import RANK, SftSettings, lora_arguments, sft_arguments
 from jfhpo.trainers.sft.pairs import IGNORED, encoded, response_loss
@@ -58,7 +58,7 @@ class SftTrainer(Trainer):
         """Model -> its training and validation pairs in its own tokens."""
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
-        with self.run.overhead.timed():
+        with self.run.overhead.timed(self.run.now):
             self.run.leave()
             self.trial, self.step = trial, 0
             if checkpoint is not None:
@@ -153,7 +153,7 @@ class SftTrainer(Trainer):
         return (4.0 * base + 6.0 * adapter) * read
 
     def save(self, path: Path) -> None:
-        with self.run.overhead.timed():
+        with self.run.overhead.timed(self.run.now):
             self.run.save(path, self.trial, self.step)
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:

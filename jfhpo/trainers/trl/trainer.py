@@ -24,9 +24,9 @@ from jfhpo.tasks.datasets.own_reward import call_of
 from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.hf.order import dealt
 from jfhpo.trainers.hf.report import accuracy, step_flops
-from jfhpo.trainers.hf.run import Run, model_path, tokenizer_of
+from jfhpo.trainers.hf.run import Run, tokenizer_of
 from jfhpo.trainers.hf.sampling import Answers, answered, draw
-from jfhpo.trainers.hf.shape import matrix_parameters
+from jfhpo.trainers.hf.shape import matrix_parameters, model_path
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
 from jfhpo.trainers.trl.grpovi import GRPOVI
@@ -61,7 +61,7 @@ class TrlTrainer(Trainer):
         self.run = Run()
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
-        with self.run.overhead.timed():
+        with self.run.overhead.timed(self.run.now):
             self.run.leave()
             self.trial, self.step, self.seen = trial, 0, 0
             if checkpoint is not None:
@@ -138,7 +138,7 @@ class TrlTrainer(Trainer):
             )
 
     def save(self, path: Path) -> None:
-        with self.run.overhead.timed():
+        with self.run.overhead.timed(self.run.now):
             self.run.save(path, self.trial, self.step, seen=self.seen)
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:

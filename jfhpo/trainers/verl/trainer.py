@@ -18,6 +18,7 @@ import shutil
 import socket
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import to_verl
 from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.hf.report import Overhead, accuracy, step_flops
+from jfhpo.trainers.hf.shape import model_path
 from jfhpo.trainers.verl import data, models, wide_heads
 from jfhpo.trainers.verl.compose import compose, installed
 from jfhpo.trainers.verl.data import own_function, prompts_of
@@ -66,12 +68,12 @@ class VerlTrainer(Trainer):
         self.segment: Segment | None = None
         self.segments = 0
         self._ended_segments = 0.0
-        self._overhead = Overhead(self._now)
+        self._overhead = Overhead()
 
     # -- the protocol
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
-        with self._overhead.timed():
+        with self._overhead.timed(self._now):
             held = checkpoints.read(checkpoint, trial) if checkpoint is not None else {}
             if not self._stands_at(trial, held):
                 self._leave()
@@ -80,7 +82,7 @@ class VerlTrainer(Trainer):
         return self._steps()
 
     def save(self, path: Path) -> None:
-        with self._overhead.timed():
+        with self._overhead.timed(self._now):
             written = self.segment.save()
             if missing := missing_parts(written):
                 raise TrainingFailed(f"verl's checkpoint of step {self.step} has no {missing}")
@@ -106,11 +108,11 @@ class VerlTrainer(Trainer):
         return self._overhead.told()
 
     def close(self) -> None:
-        """End the child, if there is one, and remove what was written. A worker that is killed needs none of this:
-        `jfhpo.trainers.verl.guard` sees to it."""
+        """End the child, if there is one, and remove what was written, as when nobody holds the trainer any more. A worker
+        that is killed needs none of this: `jfhpo.trainers.verl.guard` sees to it."""
         self._leave()
         if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
             self.folder = None
 
     # -- one segment
@@ -132,7 +134,7 @@ class VerlTrainer(Trainer):
             raise CheckpointError(f"checkpoint {checkpoint} has no {missing}")
         if self.folder is None:
             self._prepare()
-        model = models.read(self.models[trial.fidelity.model])
+        model = models.read(model_path(self.models, trial.fidelity.model))
         self.weights, on_cpu = model.weights, models.on_cpu(settings.device)
         decided = shape(trial.config, settings)
         self.responses = decided[BATCH] * decided[N]
@@ -145,6 +147,7 @@ class VerlTrainer(Trainer):
         self.segments += 1
         logs = Path(settings.logs) if settings.logs else None
         self.segment = Segment(self.folder / str(self.segments), settings.timeout, logs, host)
+        self._end = weakref.finalize(self, self.segment.close)
         place = Place(
             folder=self.segment.folder,
             model=self._runnable(trial.fidelity.model, model.path),
@@ -171,6 +174,7 @@ class VerlTrainer(Trainer):
         prompts in it."""
         # Ray's sockets lie below, and a socket's path may have 107 bytes: not where TMPDIR says.
         self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-", dir="/tmp"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         most = self.settings.held_out_prompts
         held_out = {split: rows[:most] for split, rows in self.prompts.splits.items() if split != "train"}
         self.files = to_verl(dataclasses.replace(self.prompts, splits=held_out), self.folder / "data")
@@ -229,7 +233,7 @@ class VerlTrainer(Trainer):
         """Leave the training where it is, and nothing of it behind."""
         if self.segment is not None:
             segment, self.segment = self.segment, None
-            segment.close()
+            self._end()
             self._ended_segments += segment.cpu_seconds()
 
 
