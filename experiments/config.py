@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 CONF = Path(__file__).parent / "conf"
 NOT_IDENTITY = ("out", "tracking", "step_timeout", "scale", "checkpoints")
 """Settings that may differ when a study is continued: they decide where and how, not what."""
-UNLESS_SET = ("max_trials",)
+UNLESS_SET = ("max_trials", "every_step")
 """Settings that are part of a study once they are set. Studies that began before there were such ones can go on."""
 FAMILY = "family@problem.family="
 """How Hydra wants ``family=`` to be written: it is chosen within a problem."""
@@ -104,6 +104,9 @@ class RunConfig:
     trial starts from the base model and pays for all its steps. May be switched off for a study that has begun."""
     step_timeout: float = 600.0
     test_k: int = 10
+    every_step: bool = False
+    """Of a simulated study: whether its records hold the steps, too, at which nothing was validated. Real ones hold
+    every step."""
     tracking: str = "auto"
     """W&B: auto (online when the environment says so, else offline), offline, online or none."""
 
@@ -210,7 +213,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def identity(config: DictConfig) -> dict[str, Any]:
     """What makes a study this study: a folder holds exactly one."""
-    unset = [k for k in UNLESS_SET if config[k] is None]
+    unset = [k for k in UNLESS_SET if config[k] in (None, False)]
     return {k: v for k, v in plain(config).items() if k not in NOT_IDENTITY and k not in unset}
 
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from experiments.run import (
 from experiments.simulate import simulate
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
-from jfhpo.core.words import exit_code, key_value
+from jfhpo.core.words import exit_code, key_value, several
 from jfhpo.study.methods import method
 from jfhpo.study.records import RECORDS, SUMMARY
 
@@ -48,11 +48,12 @@ usage: ./run_all.sh [scale] [key=value ...]        (python -m experiments.launch
   ./run_all.sh replay                              every method on recorded learning curves, 100 seeds, minutes
   ./run_all.sh smoke experiment=main method=jfhpo  just that
   ./run_all.sh mini method=jfhpo seed=7            one more seed of one method
+  ./run_all.sh replay method=[jfhpo,tpe] seed=0..19   some of each
   ./run_all.sh mini out=elsewhere budget=300       other settings go into another folder
   ./run_all.sh paper --dry-run                     what it would launch, may spend and needs; nothing is written
 
-method=, seed= and problem= choose among what the experiment runs; every other key=value goes to each study
-(`python -m experiments.run --help` lists them). jobs=N sets how many studies run at once (default: one per core).
+method=, seed= and problem= (one, [a,b] or 0..9) choose among what the experiment runs; every other key=value goes to
+each study (`python -m experiments.run --help` lists them). jobs=N sets how many run at once (default: one per core).
 """
 DEFAULT_SCALE = "mini"
 DRY_RUN = "--dry-run"
@@ -158,9 +159,10 @@ def plan(words: Sequence[str]) -> Plan:
         rest = [w for w in rest if not w.startswith("experiment=")] + [f"experiment={studies_of(experiment)}"]
     if "method" not in chosen and (of_one := [word for word in rest if word.startswith("method.")]):
         raise UsageError(f"{of_one[0]} is a setting of one method; add method=, one of {', '.join(sweep.methods)}")
-    of_problems = [chosen["problem"]] if "problem" in chosen else sweep.problems
-    of_methods = [chosen["method"]] if "method" in chosen else sweep.methods
-    seeds = [chosen["seed"]] if "seed" in chosen else sweep.seeds
+    of_problems, of_methods, seeds = (
+        _chosen(key, chosen, every)
+        for key, every in (("problem", sweep.problems), ("method", sweep.methods), ("seed", sweep.seeds))
+    )
     jobs, left_out = [], []
     for problem in of_problems:
         first: dict[str, tuple[list[str], DictConfig]] = {}
@@ -176,9 +178,18 @@ def plan(words: Sequence[str]) -> Plan:
             for words, config in first.values():
                 own = config.copy()
                 if seed != seeds[0]:
-                    own.seed = seed  # the rest is the same, and composing it takes a tenth of a second
+                    # The rest is the same, and composing it takes a tenth of a second.
+                    own.seed = int(seed) if str(seed).isdigit() else load([*words, f"seed={seed}"]).seed
                 jobs.append(Job([*words, f"seed={seed}"], own, study_folder(own)))
     return Plan(experiment, jobs, at_once, tuple(left_out))
+
+
+def _chosen(key: str, chosen: Mapping[str, str], every: Sequence[Any]) -> Sequence[Any]:
+    if key not in chosen:
+        return every
+    if not (found := several(chosen[key])):
+        raise UsageError(f"{key}={chosen[key]} names none; for example {key}={every[0]}")
+    return found
 
 
 def check(jobs: Sequence[Job]) -> None:

@@ -30,7 +30,7 @@ from experiments.run import make_bases
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.problem import Problem
 from jfhpo.core.trainer import Trainer
-from jfhpo.core.words import exit_code, key_value
+from jfhpo.core.words import exit_code, key_value, several
 from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.executors.worker import make_trainer
 from jfhpo.study.machine import machine
@@ -180,7 +180,7 @@ def plans_of(words: Sequence[str]) -> tuple[list[tuple[Plan, Any]], Path, int]:
                 raise UsageError(f"{key}={value} must be a whole number from 1 on")
             counts[key] = int(value)
         elif key in LISTS:
-            lists[key] = tuple(v for v in value.strip("[]").replace(" ", "").split(",") if v)
+            lists[key] = tuple(several(value))
         elif key == "out":
             out = value
         elif key.startswith("problem."):

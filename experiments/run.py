@@ -52,7 +52,7 @@ usage: python -m experiments.run [key=value ...]
 groups:    problem, method, scale (`jfhpo methods` lists the methods)
 settings:  seed, budget, budget_unit (seconds, tokens, flops), max_trials, out, workers,
            tracking (auto, offline, online, none), checkpoints, checkpoint_every, step_timeout, test_k,
-           problem.<key>, method.<key>
+           every_step (of a simulated study: record steps without validation too), problem.<key>, method.<key>
 
 checkpoints=false goes on without the checkpoint registry, for example because its file is locked, read-only or
 corrupt: nothing is saved, resumed or reused, and every trial pays for all of its steps.
@@ -90,6 +90,7 @@ def build_study(config: DictConfig) -> Parts:
         checkpoint_every=config.checkpoint_every,
         step_timeout=config.step_timeout,
         test_k=config.test_k,
+        every_step=config.every_step,
     )
     settings.check(problem)
     cls = method(config.method.name)

@@ -16,6 +16,18 @@ def key_value(word: str, example: str) -> tuple[str, str]:
     return key, value
 
 
+def several(value: str) -> list[str]:
+    """The items of ``[a,b]``, or of ``a`` alone; ``0..19`` is the whole numbers from 0 to 19."""
+    found: list[str] = []
+    for item in value.strip("[]").replace(" ", "").split(","):
+        first, dots, last = item.partition("..")
+        if dots and first.isdigit() and last.isdigit():
+            found += map(str, range(int(first), int(last) + 1))
+        elif item:
+            found.append(item)
+    return found
+
+
 def settings(
     words: Sequence[str], defaults: Mapping[str, str], examples: Mapping[str, str] | None = None
 ) -> dict[str, str]:

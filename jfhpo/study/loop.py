@@ -74,7 +74,7 @@ class Study:
         if self.trainer.simulated and (summary := read_summary(self.folder)) is not None:
             return summary  # its records are brief: they cannot be replayed
         self.executor = self._executor()
-        self.recorder = (BriefRecorder if self.trainer.simulated else Recorder)(self.folder)
+        self.recorder = self._recorder()
         past = [] if self.trainer.simulated else read_records(self.folder)
         self.workers: list[Worker] = []
         try:
@@ -97,6 +97,9 @@ class Study:
             for worker in self.workers:
                 worker.close()
             self.recorder.close()
+
+    def _recorder(self) -> Recorder | BriefRecorder:
+        return BriefRecorder(self.folder, self.settings.every_step) if self.trainer.simulated else Recorder(self.folder)
 
     def _executor(self) -> Executor:
         if self.trainer.simulated:

@@ -68,15 +68,16 @@ class Recorder:
 
 class BriefRecorder:
     """Of a simulated study, which takes seconds and is run again where it was ended: events are kept in memory and
-    written at once when the study is finished, without the steps at which nothing was validated."""
+    written at once when the study is finished, unless told otherwise without the steps at which nothing was
+    validated."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, every_step: bool = False):
+        self.folder, self.every_step = folder, every_step
         self._lines: list[str] = []
 
     def write(self, event: str, **fields: Any) -> dict[str, Any]:
         entry = {"event": event, **fields}
-        if event != "step" or fields["record"]["val_accuracy"] is not None:
+        if event != "step" or self.every_step or fields["record"]["val_accuracy"] is not None:
             self._lines.append(json.dumps(entry))
         if event == "finished":
             write_atomically(self.folder / RECORDS, "\n".join(self._lines) + "\n")

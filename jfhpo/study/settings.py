@@ -28,6 +28,8 @@ class StudySettings:
     test_k: int = 10
     """Samples per test prompt, each from its own evaluation seed."""
     test_seed: int = 90_210
+    every_step: bool = False
+    """Of a simulated study: whether its records hold the steps, too, at which nothing was validated."""
 
     def planned(self, by_method: int | None) -> int | None:
         """Trials that the search will ask for at most, where method or study limit them; None where neither does."""

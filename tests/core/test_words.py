@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jfhpo.core.errors import UsageError
-from jfhpo.core.words import key_value, settings
+from jfhpo.core.words import key_value, settings, several
 
 DEFAULTS = {"out": "results", "curves": ""}
 
@@ -37,3 +37,19 @@ def test_a_word_has_two_sides_and_the_second_may_be_anything():
     assert key_value("a=", "x=1") == ("a", "")
     with pytest.raises(UsageError, match="'a' is not key=value; for example x=1"):
         key_value("a", "x=1")
+
+
+@pytest.mark.parametrize(
+    ("value", "items"),
+    [
+        ("a", ["a"]),
+        ("[a, b]", ["a", "b"]),
+        ("0..3", ["0", "1", "2", "3"]),
+        ("[7,0..1]", ["7", "0", "1"]),
+        ("3..1", []),
+        ("a..b", ["a..b"]),
+        ("[]", []),
+    ],
+)
+def test_several_items_may_be_listed_and_numbers_spanned(value, items):
+    assert several(value) == items

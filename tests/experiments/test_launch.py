@@ -237,3 +237,14 @@ def test_help_shows_how_and_runs_nothing(capsys):
 def test_an_unknown_experiment_is_refused_by_name():
     with pytest.raises(UsageError, match=r"unknown experiment 'abaltion'"):
         sweeps("abaltion")
+
+
+def test_some_methods_and_seeds_may_be_chosen():
+    planned = plan(["bench", "experiment=ablations", "method=[recipe,jfhpo]", "seed=2..4"])
+    assert {(job.config.method.name, job.config.seed) for job in planned.jobs} == {
+        (method, seed) for method in ("recipe", "jfhpo") for seed in (2, 3, 4)
+    }
+    with pytest.raises(UsageError, match="seed=one"):
+        plan(["bench", "method=recipe", "seed=[0,one]"])
+    with pytest.raises(UsageError, match=r"seed=4\.\.1 names none; for example seed=0"):
+        plan(["bench", "method=recipe", "seed=4..1"])

@@ -247,3 +247,19 @@ def test_a_worker_for_every_trial_ends_when_the_longest_of_them_does(folder, tmp
     for event in told:  # all began at 0, so each ends after its own cost
         assert event["time"] == pytest.approx(event["result"]["cost"]["seconds"], abs=2e-3)
     assert [e["time"] for e in told] == sorted(e["time"] for e in told)
+
+
+def test_a_recording_is_replayed_whole_for_the_experiments_on_curves(folder, tmp_path):
+    rungs = "problem.rungs=[6,12,24]"
+    words = ["method=recording", "method.configs=1024", "every_step=true", rungs, "budget=1e7"]
+    study(folder, tmp_path, *words)
+    data, records = load(NAME, folder), gather(tmp_path, "main")
+    search = records.trials.query("phase == 'search'")
+    assert search.groupby("model").size().to_dict() == {"p": 64, "l": 32}
+    trial = search.query("model == 'l'").iloc[3]
+    shown = records.steps[records.steps["trial"] == trial["trial"]].sort_values("step")
+    recorded = data.curves.merge(
+        data.runs.query("model == 'l' and lr == @trial.config['lr']")[["run"]], on="run"
+    ).query("step > 0")
+    assert len(shown) == 24
+    np.testing.assert_array_equal(shown["reward_mean"].to_numpy("float32"), recorded["reward_mean"].to_numpy())
