@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 def dealt(rows: int, steps: int, each: int, seed: int) -> list[list[int]]:
-    """The rows of every step of the whole horizon: permutation after permutation, dealt in steps of `each`, as the
-    miniature trainer deals them."""
+    """The rows of every step of the whole horizon: permutation after permutation, dealt in steps of `each` (what fills
+    no step is left out), as the miniature trainer deals them."""
     import torch
 
     from jfhpo.trainers.mini.grpo import PromptOrder

@@ -108,8 +108,8 @@ class VerlTrainer(Trainer):
         return self._overhead.told()
 
     def close(self) -> None:
-        """End the child, if there is one, and remove what was written. It happens, too, when nobody holds the trainer any
-        more; a worker that is killed needs none of it: `jfhpo.trainers.verl.guard` sees to that."""
+        """End the child, if there is one, and remove what was written; also done once nobody holds the trainer. A
+        worker that is killed needs none of this: `jfhpo.trainers.verl.guard` sees to it."""
         self._leave()
         if self.folder is not None:
             self._remove()
