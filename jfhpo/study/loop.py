@@ -139,7 +139,7 @@ class Study:
             return None
         run = self._ask(favourite)
         if run is not None:
-            self._record_asked(run, self._charge(began))
+            self._record_asked(run, self._charge(began), favourite)
         return run
 
     def _ask(self, favourite: Config | None) -> TrialRun | None:
@@ -161,8 +161,16 @@ class Study:
         self.open[trial.id] = TrialRun(trial, phase, limit, self.history.curve(trial), watched, others)
         return self.open[trial.id]
 
-    def _record_asked(self, run: TrialRun, seconds: float) -> None:
-        self.record("asked", trial=run.trial.to_json(), phase=run.phase, optimizer_seconds=seconds)
+    def _record_asked(self, run: TrialRun, seconds: float, favourite: Config | None) -> None:
+        """With what was spent by then, and what would have been recommended: how good that was can be seen later."""
+        self.record(
+            "asked",
+            trial=run.trial.to_json(),
+            phase=run.phase,
+            optimizer_seconds=seconds,
+            spent=vars(self.spent()),
+            favourite=favourite and dict(favourite),
+        )
 
     def _left(self) -> float:
         """Of the budget."""
@@ -207,7 +215,7 @@ class Study:
                 resume_from=self._resumable(config),
             )
             run = self._open(trial, "final", self.settings.budget)
-            self._record_asked(run, 0.0)
+            self._record_asked(run, 0.0, config)
         self._start(run, self.workers[0])
         while not self._advance(run):
             pass
@@ -349,6 +357,7 @@ class Study:
             "workers": settings.workers,
             "planned": settings.planned(self.optimizer.planned),
             "trainer": self.trainer.name,
+            "simulation": dict(self.trainer.arguments) if self.trainer.simulated else None,
             "code_version": self.trainer.version,
             "machine": machine(),
         }
