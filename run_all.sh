@@ -83,6 +83,14 @@ setup_verl_cpu() {
   echo "set-up took $((SECONDS - began)) s"
 }
 
+# A look before gigabytes are installed; the command itself counts them and names the problem.
+needs_gpus() {
+  nvidia-smi -L >/dev/null 2>&1 || compgen -G '/dev/nvidia[0-9]*' >/dev/null || {
+    echo "error: paper needs GPUs, and this machine has none; ./run_all.sh paper --dry-run says what would be launched" >&2
+    exit 2
+  }
+}
+
 export HYDRA_FULL_ERROR=0 TOKENIZERS_PARALLELISM=false
 case "${1:-mini}" in
   -h | --help | help) usage ;;
@@ -99,6 +107,10 @@ case "${1:-mini}" in
     exec python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder "$@"
     ;;
   *)
+    case " $* " in
+      *" --dry-run "* | *" --help "* | *" -h "*) ;;
+      " paper "*) needs_gpus ;;
+    esac
     setup "$RUNS"
     exec python -m jfhpo.cli reproduce "$@"
     ;;

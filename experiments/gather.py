@@ -42,13 +42,16 @@ class Records:
     experiment: str
     studies: pd.DataFrame
     """One row per study, missing ones included: KEYS, state, command (what makes it), the study event's settings
-    (task, budget, unit, proxy, target, max_steps, ...), optimizer_seconds, recommended (config), recommendation
-    (the method's summary), final_model, final_steps, final_status, final_reason, validation (of the recommended
-    configuration on the target), and of the test split greedy, mean_at_k, standard_error, k, prompts."""
+    (task, budget, unit, proxy, target, max_steps, simulation: what a simulated trainer was made with, ...),
+    elapsed (seconds from its first event to its last, those between a stop and going on included), optimizer_seconds,
+    recommended (config), recommendation (the method's summary), final_model, final_steps, final_status, final_reason,
+    validation (of the recommended configuration on the target), and of the test split greedy, mean_at_k,
+    standard_error, k, prompts."""
     trials: pd.DataFrame
-    """One row per trial: KEYS, trial, phase (search or final), model, steps, config, status (None while it runs),
-    reason, steps_done, score, resumed_from, the cost that was paid, and ``scratch_*``: the cost without
-    checkpoint reuse."""
+    """One row per trial: KEYS, trial, phase (search or final), model, steps, config, ``asked_*`` (what the study had
+    spent when it was asked for), favourite (what would have been recommended then, None before any result), status
+    (None while it runs), reason, steps_done, score, resumed_from, the cost that was paid, and ``scratch_*``: the cost
+    without checkpoint reuse."""
     steps: pd.DataFrame
     """One row per step that counts: KEYS, trial, phase, model, the fields of `StepRecord` (val_accuracy is None where
     not validated; measured is a dictionary), the step's own cost, and ``spent_*``: what the study had spent after it.
@@ -127,16 +130,29 @@ def _missing(studies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return missing
 
 
-SETTINGS = ["task", "proxy", "target", "max_steps", "rungs", "workers", "scale", "trainer", "machine", "code_version"]
+SETTINGS = [
+    "task",
+    "proxy",
+    "target",
+    "max_steps",
+    "rungs",
+    "workers",
+    "scale",
+    "trainer",
+    "simulation",
+    "machine",
+    "code_version",
+]
 TESTED = ["greedy", "mean_at_k", "standard_error", "k", "prompts"]
 SPENT = [f"spent_{unit}" for unit in COST_UNITS]
+ASKED = [f"asked_{unit}" for unit in COST_UNITS]
 STUDY_COLUMNS = [
-    *KEYS, "state", "command", *SETTINGS, "budget", "unit", "optimizer_seconds", "recommended", "recommendation",
-    "final_model", "final_steps", "final_status", "final_reason", "validation", *TESTED,
+    *KEYS, "state", "command", *SETTINGS, "budget", "unit", "elapsed", "optimizer_seconds", "recommended",
+    "recommendation",    "final_model", "final_steps", "final_status", "final_reason", "validation", *TESTED,
 ]  # fmt: skip
 TRIAL_COLUMNS = [
-    *KEYS, "trial", "phase", "model", "steps", "config", "status", "reason", "steps_done", "score", "resumed_from",
-    *COST_UNITS, *(f"scratch_{unit}" for unit in COST_UNITS),
+    *KEYS, "trial", "phase", "model", "steps", "config", *ASKED, "favourite", "status", "reason", "steps_done", "score",
+    "resumed_from", *COST_UNITS, *(f"scratch_{unit}" for unit in COST_UNITS),
 ]  # fmt: skip
 RECORDED = [f.name for f in dataclasses.fields(StepRecord) if f.name not in ("cost", "measured")]
 STEP_COLUMNS = [*KEYS, "trial", "phase", "model", *RECORDED, "measured", *COST_UNITS, *SPENT]
@@ -166,6 +182,7 @@ def _study(events: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[di
             trial = event["trial"]
             trials[trial["id"]] = {
                 "trial": trial["id"], "phase": event["phase"], "config": trial["config"], **trial["fidelity"],
+                "favourite": event.get("favourite"), **{f"asked_{u}": v for u, v in event.get("spent", {}).items()},
             }  # fmt: skip
         elif kind == "started":
             void = [key for key in steps if key[0] == event["trial"] and key[1] > event["resumed_from"]]
@@ -191,7 +208,9 @@ def _study(events: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], list[di
             study |= {name: event["evaluation"][name] for name in TESTED}
         elif kind == "finished":
             ended = True
+    times = [event["time"] for event in events if "time" in event]
     study |= _final(study, list(trials.values())) | {"optimizer_seconds": optimizer}
+    study["elapsed"] = times[-1] - times[0] if times else None
     study["state"] = (FINISHED if study.get("greedy") is not None else UNTESTED) if ended else UNFINISHED
     return study, list(trials.values()), list(steps.values())
 

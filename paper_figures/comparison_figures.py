@@ -46,7 +46,7 @@ def dashes(methods: Sequence[str]) -> dict[str, tuple[float, ...]]:
     return {m: DASHES[i % len(DASHES)] for i, m in enumerate(methods)}
 
 
-def anytime(records: Records, curves: pd.DataFrame) -> Figure:
+def anytime(records: Records, curves: pd.DataFrame, label: str = "best validation (%)") -> Figure:
     """A panel per problem; `curves` of the records as of `analysis.curves`."""
     methods, heads = methods_of(records), analysis.headings(records)
     palette, patterns = colours(methods), dashes(methods)
@@ -66,18 +66,18 @@ def anytime(records: Records, curves: pd.DataFrame) -> Figure:
                 axes.fill_between(curve["spent"], curve["low"], curve["high"], step="post", alpha=shade, lw=0, **look)
                 ends[method] = float(curve["value"].iloc[-1])
             axes.set_title(heads.get(problem, problem), loc="left", fontweight="bold")
-            axes.set_ylabel("best validation (%)")
+            axes.set_ylabel(label)
             axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{round(100 * y, 1):g}"))
             axes.set_xlabel(AXIS.get(budget_unit(records, problem), "spent"))
             axes.grid(axis="y")
             axes.set_xlim(0, found["spent"].max() if len(found) else 1)
             if found.empty:
                 axes.text(0.5, 0.5, "no study has ended yet", transform=axes.transAxes, ha="center")
-            _end_labels(axes, ends, palette)
+            end_labels(axes, ends, palette)
     return figure
 
 
-def _end_labels(axes: Axes, ends: dict[str, float], palette: dict[str, str]) -> None:
+def end_labels(axes: Axes, ends: dict[str, float], palette: dict[str, str]) -> None:
     """Names beside the right edge, in the order of the curves' ends, each joined to its own by a thin line."""
     names = sorted(ends, key=ends.__getitem__)
     low, high = axes.get_ylim()

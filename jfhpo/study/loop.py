@@ -137,7 +137,7 @@ class Study:
             return None
         run = self._ask(favourite)
         if run is not None:
-            self._record_asked(run, self._charge(began))
+            self._record_asked(run, self._charge(began), favourite)
         return run
 
     def _ask(self, favourite: Config | None) -> TrialRun | None:
@@ -159,8 +159,16 @@ class Study:
         self.open[trial.id] = TrialRun(trial, phase, limit, self.history.curve(trial), watched, others)
         return self.open[trial.id]
 
-    def _record_asked(self, run: TrialRun, seconds: float) -> None:
-        self.record("asked", trial=run.trial.to_json(), phase=run.phase, optimizer_seconds=seconds)
+    def _record_asked(self, run: TrialRun, seconds: float, favourite: Config | None) -> None:
+        """With what was spent by then, and what would have been recommended: how good that was can be seen later."""
+        self.record(
+            "asked",
+            trial=run.trial.to_json(),
+            phase=run.phase,
+            optimizer_seconds=seconds,
+            spent=vars(self.spent()),
+            favourite=favourite and dict(favourite),
+        )
 
     def _left(self) -> float:
         """Of the budget."""
@@ -205,10 +213,12 @@ class Study:
                 resume_from=self._resumable(config),
             )
             run = self._open(trial, "final", self.settings.budget)
-            self._record_asked(run, 0.0)
+            self._record_asked(run, 0.0, config)
         self._start(run, self.workers[0])
-        while not self._advance(run):
-            pass
+        ended = False
+        while not ended:
+            self.executor.ready([run.worker])  # the clock is then where its answer is
+            ended = self._advance(run)
         return self.history.final
 
     def _evaluate(self, final: TrialResult) -> None:
@@ -348,6 +358,7 @@ class Study:
             "executor": executor_name(settings.executor, settings.device, self.trainer),
             "planned": settings.planned(self.optimizer.planned),
             "trainer": self.trainer.name,
+            "simulation": dict(self.trainer.arguments) if self.trainer.simulated else None,
             "code_version": self.trainer.version,
             "machine": machine(),
         }

@@ -40,7 +40,7 @@ class Reserve:
         The last result can make a favourite of a configuration for which nothing was held back; then it is the one
         before, for which it was.
         """
-        before = self.held_for
+        before, left = self.held_for, max(left, 0.0)  # a budget's last step goes beyond it
         if before is not None and self.needed(newest) > left >= self.needed(before):
             return before, True
         return newest, False

@@ -8,20 +8,34 @@ import pandas as pd
 
 from experiments.gather import Records
 from experiments.replay import analysis
+from experiments.replay.in_hand import in_hand
+from experiments.replay.in_hand import standing as standings
 from jfhpo.core.errors import UsageError
 from jfhpo.replay.dataset import load
+from paper_figures import comparison_figures
 from paper_figures.formats import Column, Table
-from paper_figures.pages import Page, benchmark
-from paper_figures.tables import number
+from paper_figures.pages import Drawing, Page, benchmark
+from paper_figures.tables import number, with_interval
 
+IN_HAND = (
+    "Test accuracy (mean@k, in %) of what the method would have recommended, from the moment at which it could be had: "
+    "the rest of its run on the target is paid on top where the search had not trained it. Before that, the base model."
+)
 WHAT = "Recorded learning curves stand in for training (problem.trainer=replay)."
 
 
 def page(records: Records) -> Page:
     """As of `benchmark.page`, with what is different here said first."""
     made = benchmark.page(records)
-    took = pace(analysis.pace(records))
-    return replace(made, lead=(said(records), *made.lead), tables=(*made.tables, (took,)))
+    held, more, drawings = in_hand(records), [], list(made.drawings)
+    if len(held):
+        more.append(standing(standings(held)))
+        curves = held.rename(columns={"accuracy": "best"})
+        drawings.insert(
+            0, Drawing("in_hand", comparison_figures.anytime(records, curves, "test, in hand (%)"), IN_HAND)
+        )
+    tables = (made.tables[0], *((table,) for table in more), *made.tables[1:], (pace(analysis.pace(records)),))
+    return replace(made, lead=(said(records), *made.lead), tables=tables, drawings=tuple(drawings))
 
 
 def said(records: Records) -> str:
@@ -38,6 +52,26 @@ def said(records: Records) -> str:
     return (
         f"{WHAT}{of} Seeds differ by what methods draw, not by how training went: intervals and tests speak of these "
         "recordings, and not of other training runs."
+    )
+
+
+def standing(found: pd.DataFrame) -> Table:
+    """What each method has in hand at a quarter, a half and all of the budget."""
+    parts = found[["problem", "share"]].drop_duplicates().itertuples(index=False)
+    cells = {(r.method, r.problem, r.share): r for r in found.itertuples()}
+    columns = [(problem, share) for problem, share in parts]
+    rows = []
+    for method in found["method"].unique():
+        own = [cells.get((method, *column)) for column in columns]
+        shown = [f"{with_interval(r.mean, r.half)}  ({r.rank:.1f})" if r else "–" for r in own]
+        rows.append((method, *shown))
+    return Table(
+        name="in_hand",
+        title="In hand at a quarter, a half and all of the budget",
+        columns=(Column("method"), *(Column(f"{problem}: {share:.0%}") for problem, share in columns)),
+        rows=tuple(rows),
+        caption=f"{IN_HAND} Mean over seeds ± the half of Student's t interval, in ( ) the mean rank, 1 is best.",
+        data=found,
     )
 
 

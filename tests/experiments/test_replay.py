@@ -17,6 +17,7 @@ from experiments.gather import FINISHED, Records
 from experiments.gather import load as gather
 from experiments.replay import analysis
 from experiments.replay.heldout import errors, predictions
+from experiments.replay.in_hand import in_hand, standing
 from experiments.replay.sweep import SWEEPS
 from experiments.run import run_study
 from jfhpo.core.errors import UsageError
@@ -231,7 +232,9 @@ def test_a_replayed_experiment_has_a_page(folder, tmp_path):
             run_study(configured(words(folder, tmp_path, *settings)), None)
     found = gather(tmp_path, "replay")
     made = page("replay", found)
-    assert {d.name for d in made.drawings} == {"anytime", "critical_difference", "win_rates"}
+    assert {d.name for d in made.drawings} == {"anytime", "critical_difference", "in_hand", "win_rates"}
+    (held,) = made.tables[1]
+    assert held.name == "in_hand" and len(held.rows) == 3 and len(held.columns) == 4
     assert made.lead[0].startswith("Recorded learning curves")
     (took,) = made.tables[-1]
     assert took.name == "pace" and len(took.rows) == 3
@@ -263,3 +266,53 @@ def test_a_recording_is_replayed_whole_for_the_experiments_on_curves(folder, tmp
     ).query("step > 0")
     assert len(shown) == 24
     np.testing.assert_array_equal(shown["reward_mean"].to_numpy("float32"), recorded["reward_mean"].to_numpy())
+
+
+def held_by_hand(events, data) -> list[tuple[float, float]]:
+    """(spent, accuracy in hand) of a study of full runs on the target: each favourite from its trial's end on."""
+    by_config = {config_key(data.config(row["run"])): row for row in data.runs.query("model == 'l'").to_dict("records")}
+    base = data.curve(0, "l")["val_accuracy"].iloc[0]
+    found = [(0.0, base)]
+    for event in events:
+        if event["event"] == "asked" and event["favourite"] is not None:
+            found.append((event["spent"]["seconds"], by_config[config_key(event["favourite"])]["test_mean_at_k"]))
+    return found
+
+
+def test_what_is_in_hand_is_the_favourite_once_its_run_is_paid_for(folder, tmp_path):
+    _, events = study(folder, tmp_path, "method=random_search")
+    found = in_hand(gather(tmp_path, "main"))
+    by_hand = held_by_hand(events, load(NAME, folder))
+    np.testing.assert_allclose(found[["spent", "accuracy"]].to_numpy()[: len(by_hand)], by_hand)
+    assert found["accuracy"].iloc[-1] == gather(tmp_path, "main").studies["mean_at_k"].iloc[0]
+    assert len(found) == len(by_hand) + 1 > 3
+
+
+def test_a_favourite_that_was_never_trained_on_the_target_costs_its_run_on_top(folder, tmp_path):
+    _, events = study(folder, tmp_path, "method=jfhpo_paper")
+    found, data = in_hand(gather(tmp_path, "main")), load(NAME, folder)
+    on_target = [e for e in events if e["event"] == "asked" and e["trial"]["fidelity"]["model"] == "l"]
+    assert [e["phase"] for e in on_target] == ["final"], "this method searches on the proxy alone"
+    first = next(e for e in events if e["event"] == "asked" and e["favourite"] is not None)
+    row = next(
+        r
+        for r in data.runs.query("model == 'l'").to_dict("records")
+        if data.config_of(r)["lr"] == first["favourite"]["lr"]
+    )
+    curve = data.curves.query("run == @row['run'] and step > 0")
+    whole = curve["seconds"].sum() + curve["val_seconds"].iloc[-1]
+    assert found["spent"].iloc[1] == pytest.approx(first["spent"]["seconds"] + whole)
+    assert found["accuracy"].iloc[1] == row["test_mean_at_k"]
+
+
+def test_standing_reads_the_curves_at_shares_of_the_budget():
+    curves = [("a", 0, 0.3, 0.6), ("a", 0, 0.9, 0.7), ("a", 1, 0.2, 0.4), ("b", 0, 0.1, 0.5), ("b", 1, 0.6, 0.8)]
+    rows = [{"problem": "p", "method": m, "seed": s, "share": 0.0, "accuracy": 0.1} for m in "ab" for s in (0, 1)]
+    rows += [{"problem": "p", "method": m, "seed": s, "share": x, "accuracy": y} for m, s, x, y in curves]
+    found = standing(pd.DataFrame(rows)).set_index(["method", "share"])
+    assert found["mean"].round(9).to_dict() == {
+        ("a", 0.25): 0.25, ("a", 0.5): 0.5, ("a", 1.0): 0.55, ("b", 0.25): 0.3, ("b", 0.5): 0.3, ("b", 1.0): 0.65,
+    }  # fmt: skip
+    assert found["rank"].to_dict() == {
+        ("a", 0.25): 1.5, ("a", 0.5): 1.0, ("a", 1.0): 1.5, ("b", 0.25): 1.5, ("b", 0.5): 2.0, ("b", 1.0): 1.5,
+    }  # fmt: skip

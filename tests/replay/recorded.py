@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from experiments.config import plain
 from experiments.record import opened, plans_of
 from experiments.replay.build import build
 from experiments.replay.runs import record_run
-from jfhpo.replay.dataset import DataSet
+from jfhpo.replay.dataset import DataSet, load
 from jfhpo.trainers.curves.trainer import CurvesTrainer
 
 NAME = "curves"
@@ -32,3 +34,15 @@ def record_curves(out: Path, configs: int = 16, trainer: type[CurvesTrainer] = C
 def data_set(folder: Path, configs: int = 16, trainer: type[CurvesTrainer] = CurvesTrainer, *words: str) -> DataSet:
     """The data set made of such a recording, in ``folder/data``."""
     return build(record_curves(folder / "recordings", configs, trainer, *words), folder / "data")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    made = tmp_path_factory.mktemp("replay")
+    data_set(made)
+    return made / "data"
+
+
+@pytest.fixture(scope="module")
+def data(folder) -> DataSet:
+    return load(NAME, folder)

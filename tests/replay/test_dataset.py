@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,18 +18,6 @@ from jfhpo.replay.dataset import ABOUT, CURVES, DATA, REBUILD, RUNS, load, names
 from jfhpo.trainers.curves.formula import Landscape, step_cost
 from jfhpo.trainers.curves.trainer import CurvesTrainer
 from tests.replay.recorded import NAME, STEPS, data_set, record_curves
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    made = tmp_path_factory.mktemp("replay")
-    data_set(made)
-    return made / "data"
-
-
-@pytest.fixture(scope="module")
-def data(folder):
-    return load(NAME, folder)
 
 
 def test_every_configuration_is_there_on_every_size_with_the_recipe_first(data):

@@ -84,6 +84,17 @@ def test_a_last_minute_favourite_that_cannot_be_trained_gives_way_to_the_one_bef
     assert (summary["final"]["status"], summary["final"]["steps"]) == ("completed", 20)
 
 
+def test_a_favourite_that_the_budget_cut_gives_way_to_one_that_was_trained(tmp_path):
+    """The budget's last step goes beyond it, so nothing is left, and less than nothing."""
+    of = problem()
+    trials = [trial(0, lr=1e-3, model="large", steps=20), trial(1, lr=2e-3, model="large", steps=12)]
+    summary = study(tmp_path, of=of, optimizer=Fickle(of, trials), budget=STEP * 31.5).run()
+    assert [e["result"]["status"] for e in events(tmp_path, "told")] == ["completed", "completed"]
+    assert summary["spent"]["flops"] > STEP * 31.5
+    assert summary["recommended"] == {"lr": 1e-3}
+    assert (summary["final"]["status"], summary["final"]["steps"]) == ("completed", 20)
+
+
 def test_a_last_minute_favourite_that_can_be_trained_is_what_is_recommended(tmp_path):
     of = problem()
     trials = [trial(0, lr=1e-3, model="large", steps=20), trial(1, lr=2e-3, steps=5)]

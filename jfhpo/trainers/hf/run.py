@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from jfhpo.core.trainer import CheckpointError, TrainingFailed
 from jfhpo.core.trial import Trial
 from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.hf.random_state import undisturbed
+from jfhpo.trainers.hf.report import Overhead
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 
 
@@ -30,11 +31,13 @@ class Run:
     def __init__(self) -> None:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")  # a dozen lines a trial
+        # TRL and PEFT go by this name, which transformers 5.5 has no other for.
+        warnings.filterwarnings("ignore", r"`(is_)?gradient_checkpointing` is deprecated", FutureWarning)
         self.on_gpu = torch.cuda.is_available()
         self.in_bf16 = self.on_gpu and torch.cuda.is_bf16_supported()
         self.steps: StepByStep | None = None
         self.trainer: Any = None
+        self.overhead = Overhead()
         self._leave: Callable[[], object] = lambda: None
 
     def now(self) -> float:
@@ -107,13 +110,6 @@ class Run:
         self.steps = self.trainer = None
         if self.on_gpu:
             torch.cuda.empty_cache()
-
-
-def model_path(models: Mapping[str, str], size: str) -> str:
-    """Where a size of the family lies."""
-    if size not in models:
-        raise TrainingFailed(f"model '{size}' is none of the trainer's: {', '.join(models)}")
-    return models[size]
 
 
 def tokenizer_of(path: str) -> Any:

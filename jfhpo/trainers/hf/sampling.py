@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
-
-from jfhpo.core.trainer import Evaluation
-from jfhpo.core.trial import Cost
 
 BATCH = 256
 """Prompts per call of `generate`."""
@@ -64,20 +60,20 @@ def _encoded(tokenizer: Any, prompts: Sequence[Any]) -> Any:
     )  # fmt: skip
 
 
+Answers = tuple[list[float], int]
+"""How right each prompt was answered, and the tokens sampled."""
+
+
 def answered(
-    answers: Callable[[int | None], tuple[torch.Tensor, int]], split: str, k: int, seed: int, greedy: bool
-) -> tuple[Evaluation, int]:
-    """Accuracy over k draws, without its cost, and the tokens that they took.
+    answers: Callable[[int | None], Answers], k: int, seed: int, greedy: bool
+) -> tuple[list[tuple[float, ...]], list[float] | None, int]:
+    """What `jfhpo.trainers.hf.report.accuracy` is told of k draws, and of greedy decoding where it is asked for, and
+    the tokens that all of them took.
 
     Args:
-        answers: a seed, or None for greedy decoding -> which prompts are answered right (prompts,), tokens sampled.
+        answers: of a seed, or greedy ones of None.
         seed: of the evaluation; draw i of a seed is the same for every k.
     """
     draws = [answers(1_000_003 * seed + number) for number in range(k)]
-    share = torch.stack([right for right, _ in draws]).mean(0)
-    tokens, best = sum(drawn for _, drawn in draws), math.nan
-    if greedy:
-        right, drawn = answers(None)
-        best, tokens = float(right.mean()), tokens + drawn
-    error = float(share.std() / math.sqrt(len(share)))
-    return Evaluation(split, len(share), best, float(share.mean()), error, k, Cost()), tokens
+    best, tokens = answers(None) if greedy else (None, 0)
+    return list(zip(*(right for right, _ in draws), strict=True)), best, tokens + sum(drawn for _, drawn in draws)

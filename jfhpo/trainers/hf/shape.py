@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jfhpo.core.errors import UsageError
+from jfhpo.core.trainer import TrainingFailed
 
 WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -34,11 +36,7 @@ def read_shape(path: str, setting: str) -> dict[str, Any]:
 
 def shape_of(config: Any) -> dict[str, int]:
     """Parameters (tied ones once) and sizes of the causal language model of a `transformers` configuration."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+    model = without_weights(config)
     heads = config.num_attention_heads
     ends = {id(m.weight): m.weight for m in (model.get_input_embeddings(), model.get_output_embeddings())}
     return {
@@ -50,6 +48,27 @@ def shape_of(config: Any) -> dict[str, int]:
         "vocabulary": config.vocab_size,
         "embeddings": sum(weight.numel() for weight in ends.values()),
     }
+
+
+def without_weights(config: Any) -> Any:
+    """The causal language model of a configuration, of which nothing is stored but shapes."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def model_path(models: Mapping[str, str], size: str) -> str:
+    """Where a size of the family lies; `TrainingFailed` for one that the trainer does not have."""
+    if size not in models:
+        raise TrainingFailed(f"model '{size}' is none of the trainer's: {', '.join(models)}")
+    return models[size]
+
+
+def matrix_parameters(model: Any) -> int:
+    """Parameters of all matrix products (embedding look-ups are free)."""
+    return sum(p.numel() for p in model.parameters()) - model.get_input_embeddings().weight.numel()
 
 
 def _check_folder(folder: Path, setting: str) -> None:

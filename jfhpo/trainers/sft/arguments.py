@@ -12,6 +12,7 @@ from typing import Any
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.trial import Config
+from jfhpo.trainers.hf.settings import AT, check_counts, check_undecided, tried
 
 RANK = "lora_rank"
 ADAPTER: Mapping[str, str] = {RANK: "r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout"}
@@ -55,26 +56,17 @@ class SftSettings:
 
     def check(self) -> None:
         """A `UsageError` for what can be no setting."""
-        for name, least in (("batch", 1), ("max_length", 2), ("answered", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise UsageError(f"problem.trainer_settings.{name}={value} must be a whole number from {least} on")
-        for name in ("micro_batch", "pairs", "max_answer_length"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise UsageError(f"problem.trainer_settings.{name}={value} must be a whole number from 1 on, or null")
+        check_counts(self, "batch", "micro_batch", "pairs", "max_answer_length")
+        check_counts(self, "max_length", least=2)
+        check_counts(self, "answered", least=0)
         if self.batch % (self.micro_batch or self.batch):
-            raise UsageError(
-                f"problem.trainer_settings.micro_batch={self.micro_batch} does not divide batch={self.batch}"
-            )
+            raise UsageError(f"{AT}.micro_batch={self.micro_batch} does not divide batch={self.batch}")
         if not 0 <= self.warmup < 1:
-            raise UsageError(f"problem.trainer_settings.warmup={self.warmup} must be from 0 to below 1: a share")
-        for name in self.arguments or {}:
-            if name in OWN:
-                raise UsageError(f"problem.trainer_settings.arguments.{name} is decided by the study; leave it out")
+            raise UsageError(f"{AT}.warmup={self.warmup} must be from 0 to below 1: a share")
+        check_undecided(self.arguments, OWN)
         for name in self.lora or {}:
             if name in (*ADAPTER.values(), "target_modules"):
-                raise UsageError(f"problem.trainer_settings.lora.{name} has a setting of its own; leave it out here")
+                raise UsageError(f"{AT}.lora.{name} has a setting of its own; leave it out here")
 
 
 def check_ranks(ranks: Mapping[str, Any], width: int, model: str) -> None:
@@ -83,8 +75,7 @@ def check_ranks(ranks: Mapping[str, Any], width: int, model: str) -> None:
     A product of two matrices has at most the rank of the layer: beyond its width there is nothing to gain, and what is
     trained is more than the layer itself.
     """
-    values = ranks.get("values") or [ranks[end] for end in ("low", "high") if end in ranks]
-    for rank in values:
+    for rank in tried(ranks):
         if not isinstance(rank, int | float) or rank != int(rank) or rank < 1:
             raise UsageError(f"problem.space.{RANK} has {rank}; a rank is a whole number from 1 on")
         if rank > width:

@@ -10,9 +10,9 @@ from jfhpo.core.errors import UsageError
 from jfhpo.core.optional import optional
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks.instructions import material
-from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
 from jfhpo.trainers.hf import problem as hf
+from jfhpo.trainers.hf.settings import AT
 from jfhpo.trainers.hf.version import version_of
 from jfhpo.trainers.sft.arguments import ADAPTER, RANK, TRAINING, SftSettings, check_ranks
 
@@ -20,16 +20,7 @@ MODULE = "jfhpo.trainers.sft.trainer"
 
 
 def family(problem: Settings) -> tuple[ModelSize, ...]:
-    if problem["models"]:
-        return declared_sizes(problem["models"])
-    if problem["task"] != material.GENERATED.name:
-        raise UsageError(
-            f"problem.models is empty, and the miniature family has learned task {material.GENERATED.name} only, "
-            f"not {problem['task']}"
-        )
-    from jfhpo.trainers.mini.family import model_sizes
-
-    return model_sizes(problem["task"])
+    return hf.family(problem, (material.GENERATED.name,))
 
 
 def arguments(problem: Settings) -> dict[str, Any]:
@@ -39,7 +30,7 @@ def arguments(problem: Settings) -> dict[str, Any]:
     material.check(problem["task"], problem["data"])
     settings = hf.read_settings(SftSettings, problem["trainer_settings"])
     if problem["task"] != material.GENERATED.name and settings.max_answer_length is None:
-        raise UsageError(f"problem.trainer_settings.max_answer_length is missing; task {problem['task']} needs one")
+        raise UsageError(f"{AT}.max_answer_length is missing; task {problem['task']} needs one")
     hf.check_names(problem["space"], (*ADAPTER, *TRAINING), "SFTConfig")
     if RANK in problem["space"]:
         used = {problem["proxy"], problem["target"], *problem["extra_models"]}

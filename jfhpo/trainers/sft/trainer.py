@@ -10,7 +10,6 @@ the random state that dropout draws from.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,8 +25,11 @@ from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
 from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks.instructions import material
 from jfhpo.trainers.hf import checkpoints
-from jfhpo.trainers.hf.run import Run, model_path, tokenizer_of
-from jfhpo.trainers.hf.sampling import answered, draw
+from jfhpo.trainers.hf.order import dealt
+from jfhpo.trainers.hf.report import accuracy
+from jfhpo.trainers.hf.run import Run, tokenizer_of
+from jfhpo.trainers.hf.sampling import Answers, answered, draw
+from jfhpo.trainers.hf.shape import matrix_parameters, model_path
 from jfhpo.trainers.hf.stepping import StepByStep
 from jfhpo.trainers.sft.arguments import RANK, SftSettings, lora_arguments, sft_arguments
 from jfhpo.trainers.sft.pairs import IGNORED, encoded, response_loss
@@ -54,20 +56,18 @@ class SftTrainer(Trainer):
         self.run = Run()
         self.encoded: dict[str, tuple[Dataset, Dataset]] = {}
         """Model -> its training and validation pairs in its own tokens."""
-        self._carried = Cost()
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
-        began = self.run.now()
-        self.run.leave()
-        self.trial, self.step = trial, 0
-        if checkpoint is not None:
-            self.step = int(checkpoints.read(checkpoint, trial)["step"])
-        path = model_path(self.models, trial.fidelity.model)
-        self.tokenizer = tokenizer_of(path)
-        self.train, self.validation = self._pairs(trial.fidelity.model)
-        self.order = self._order()
-        self.run.begin(lambda steps: self._make(path, steps), 1, checkpoint)
-        self._carried += Cost(seconds=self.run.now() - began)
+        with self.run.overhead.timed(self.run.now):
+            self.run.leave()
+            self.trial, self.step = trial, 0
+            if checkpoint is not None:
+                self.step = int(checkpoints.read(checkpoint, trial)["step"])
+            path = model_path(self.models, trial.fidelity.model)
+            self.tokenizer = tokenizer_of(path)
+            self.train, self.validation = self._pairs(trial.fidelity.model)
+            self.order = dealt(len(self.train), self.max_steps, self.settings.batch, trial.seed)
+            self.run.begin(lambda steps: self._make(path, steps), 1, checkpoint)
         return self._steps()
 
     def _pairs(self, model: str) -> tuple[Dataset, Dataset]:
@@ -76,14 +76,6 @@ class SftTrainer(Trainer):
             both = (encoded(self.tokenizer, pairs, longest) for pairs in (train, self.material.validation))
             self.encoded[model] = tuple(both)
         return self.encoded[model]
-
-    def _order(self) -> list[list[int]]:
-        """The rows of every step of the whole horizon: permutation after permutation, the same for all configurations
-        of a seed."""
-        from jfhpo.trainers.mini.grpo import PromptOrder
-
-        order = PromptOrder(len(self.train), torch.Generator().manual_seed(2 * self.trial.seed))
-        return [order.next(self.settings.batch).tolist() for _ in range(self.max_steps)]
 
     def _make(self, path: str, steps: StepByStep) -> SFTTrainer:
         trial = self.trial
@@ -114,8 +106,7 @@ class SftTrainer(Trainer):
             if hasattr(layer, "lora_A") and rank > (limit := min(layer.in_features, layer.out_features)):
                 raise TrainingFailed(f"{RANK}={rank} is above {limit}, the width of layer {name}")
         adapter = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        every = sum(p.numel() for p in model.parameters())
-        return every - adapter - model.get_input_embeddings().weight.numel(), adapter
+        return matrix_parameters(model) - adapter, adapter
 
     def _steps(self) -> Iterator[StepRecord]:
         trial = self.trial
@@ -126,16 +117,12 @@ class SftTrainer(Trainer):
             rows = self.train[self.order[self.step - 1]]
             read = sum(map(len, rows["input_ids"]))
             learned = sum(label != IGNORED for labels in rows["labels"] for label in labels)
-            cost = Cost(0.0, learned, self._flops(read))
-            for name in ("loss", "grad_norm"):
-                if not math.isfinite(logs[name]):
-                    self._carried += dataclasses.replace(cost, seconds=self.run.now() - began)
-                    raise TrainingFailed(f"{name} is {logs[name]} at step {self.step}")
+            cost = Cost(self.run.now() - began, learned, self._flops(read))
+            self.run.overhead.check_finite(logs, ("loss", "grad_norm"), self.step, cost)
             score = None
             if self.step == trial.fidelity.steps or self.step in trial.validate_at:
                 validation = self.evaluate("validation", 1)
-                score, cost = validation.mean_at_k, cost + dataclasses.replace(validation.cost, seconds=0.0)
-            cost = dataclasses.replace(cost, seconds=self.run.now() - began)
+                score, cost = validation.mean_at_k, cost + validation.cost
             yield StepRecord(
                 step=self.step,
                 reward_mean=math.exp(-logs["loss"]),
@@ -157,7 +144,7 @@ class SftTrainer(Trainer):
         if self.step < self.max_steps or not self.settings.answered:
             return {}
         right, _ = self._answers(self.material.questions["validation"].first(self.settings.answered), None)
-        return {"answered": float(right.mean())}
+        return {"answered": sum(right) / len(right)}
 
     def _flops(self, read: int) -> float:
         """By the 2·N per token rule: forward, and backward for the activations through all weights; gradients of
@@ -166,9 +153,8 @@ class SftTrainer(Trainer):
         return (4.0 * base + 6.0 * adapter) * read
 
     def save(self, path: Path) -> None:
-        began = self.run.now()
-        self.run.save(path, self.trial, self.step)
-        self._carried += Cost(seconds=self.run.now() - began)
+        with self.run.overhead.timed(self.run.now):
+            self.run.save(path, self.trial, self.step)
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:
         """On ``validation`` the objective, exp(−loss), the same for every k and seed; on ``test`` the downstream
@@ -181,18 +167,17 @@ class SftTrainer(Trainer):
             cost = Cost(self.run.now() - began, 0, 2.0 * (base + adapter) * read)
             return Evaluation(split, len(self.validation), math.nan, math.exp(-loss), math.nan, k, cost)
         asked = self.material.questions[split]
-        found, tokens = answered(lambda drawn: self._answers(asked, drawn), split, k, seed, greedy)
+        right, best, tokens = answered(lambda drawn: self._answers(asked, drawn), k, seed, greedy)
         cost = Cost(self.run.now() - began, tokens, 2.0 * (base + adapter) * tokens)
-        return dataclasses.replace(found, cost=cost)
+        return accuracy(split, right, best, cost)
 
-    def _answers(self, asked: material.Questions, seed: int | None) -> tuple[torch.Tensor, int]:
-        """Which questions one draw answers right, and the tokens that it took; without a seed greedily."""
+    def _answers(self, asked: material.Questions, seed: int | None) -> Answers:
+        """Which questions one draw answers right; without a seed greedily."""
         opening = self.tokenizer.bos_token or ""  # as in training
         prompts = [opening + prompt for prompt in asked.prompts]
         texts, tokens = draw(self.run.model, self.tokenizer, prompts, self.longest, seed)
         right = [float(self.material.right(text, answer)) for text, answer in zip(texts, asked.answers, strict=True)]
-        return torch.tensor(right), tokens
+        return right, tokens
 
     def overhead(self) -> Cost:
-        carried, self._carried = self._carried, Cost()
-        return carried
+        return self.run.overhead.told()

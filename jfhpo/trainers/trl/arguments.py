@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.errors import UsageError
 from jfhpo.core.trial import Config
-from jfhpo.tasks.grpovi import ADVANTAGES, TIES
+from jfhpo.trainers.hf.settings import AT, ROLLOUTS, GrpoSettings, check_choices, check_undecided
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "lr": ("learning_rate",),
@@ -36,35 +36,18 @@ OWN = (
 
 
 @dataclass(frozen=True)
-class TrlSettings:
+class TrlSettings(GrpoSettings):
     """``problem.trainer_settings`` of the TRL trainer."""
 
-    prompts_per_step: int = 16
-    minibatches: int = 2
-    epochs: int = 1
-    """Passes over a step's rollouts (TRL's ``num_iterations``)."""
-    micro_batch: int | None = None
-    """Completions per forward pass; None: a whole minibatch."""
-    weight_decay: float = 0.01
-    max_completion_length: int | None = None
-    """In tokens; None: what the generated task needs (real data needs a number)."""
     lora: Mapping[str, Any] | None = None
     """Arguments of `peft.LoraConfig`; None: all weights are trained."""
     use_vllm: bool = False
     """Sampling by vLLM, on a GPU."""
     arguments: Mapping[str, Any] | None = None
     """More arguments of `GRPOConfig`, as they are."""
-    extraction: str = "strict"
-    """Where the reward looks for an answer (`jfhpo.tasks.datasets.definitions.EXTRACTIONS`)."""
     reward: str = "exact"
     """What training is rewarded for: the exact answer, or ``graded``, every right working step (`jfhpo.tasks.graded`),
     for a task that has it. Evaluation is always of the exact answer."""
-    advantage: str = "grpo"
-    """That of a configuration without this hyperparameter: ``grpo`` or ``grpovi``."""
-    reward_bounds: tuple[float, float] = (0.0, 1.0)
-    """GRPOVI's m and M; no reward may lie outside."""
-    grpovi_ties: str = "equal"
-    """GRPOVI on equal rewards: they stay ``equal``, or their ``position`` in the group decides."""
 
     @property
     def updates(self) -> int:
@@ -73,16 +56,9 @@ class TrlSettings:
 
     def check(self) -> None:
         """A `UsageError` for what can be no setting."""
-        for name in ("prompts_per_step", "minibatches", "epochs"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise UsageError(f"problem.trainer_settings.{name}={value} must be a whole number from 1 on")
-        for name, allowed in (("reward", REWARDS), ("advantage", ADVANTAGES), ("grpovi_ties", TIES)):
-            if getattr(self, name) not in allowed:
-                raise unknown(f"problem.trainer_settings.{name}", getattr(self, name), allowed)
-        for name in self.arguments or {}:
-            if name in OWN:
-                raise UsageError(f"problem.trainer_settings.arguments.{name} is decided by the study; leave it out")
+        super().check()
+        check_choices(self, reward=REWARDS)
+        check_undecided(self.arguments, OWN)
 
 
 def batches(settings: TrlSettings, n: int) -> dict[str, int]:
@@ -94,14 +70,14 @@ def batches(settings: TrlSettings, n: int) -> dict[str, int]:
     completions = settings.prompts_per_step * n
     if completions % settings.minibatches:
         raise UsageError(
-            f"problem.trainer_settings.minibatches={settings.minibatches} does not divide the {completions} "
+            f"{AT}.minibatches={settings.minibatches} does not divide the {completions} "
             f"completions of a step ({settings.prompts_per_step} prompts × rollout_n={n})"
         )
     minibatch = completions // settings.minibatches
     micro = settings.micro_batch or minibatch
     if minibatch % micro:
         raise UsageError(
-            f"problem.trainer_settings.micro_batch={micro} does not divide the {minibatch} completions of a minibatch "
+            f"{AT}.micro_batch={micro} does not divide the {minibatch} completions of a minibatch "
             f"({completions} in {settings.minibatches})"
         )
     return {
@@ -133,7 +109,7 @@ def grpo_arguments(config: Config, settings: TrlSettings, max_steps: int) -> dic
         for target in FIELDS.get(name, (name,)):
             found[target] = value
     found["beta"] = max(float(found.get("beta", 0.0)), LEAST_BETA)
-    n = found.setdefault("num_generations", 8)
+    n = found.setdefault("num_generations", ROLLOUTS)
     if n < 2:
         raise UsageError(f"rollout_n={n} must be at least 2: a group's advantages need something to compare with")
     return found | batches(settings, int(n)) | {"max_steps": max_steps * settings.updates}

@@ -7,56 +7,41 @@ from typing import Any
 
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.optional import optional
-from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import own_reward
 from jfhpo.tasks.datasets.own import OWN
 from jfhpo.tasks.graded import QUESTIONS as GRADED
-from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
 from jfhpo.trainers.estimate import Job
 from jfhpo.trainers.hf import problem as hf
+from jfhpo.trainers.hf.settings import ROLLOUTS, tried
 from jfhpo.trainers.hf.version import version_of
-from jfhpo.trainers.mini import engine as mini
 from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, batches, grpo_arguments
 
 MODULE = "jfhpo.trainers.trl.trainer"
 
 
-def family(problem: Settings) -> tuple[ModelSize, ...]:
-    if problem["models"]:
-        return declared_sizes(problem["models"])
-    if problem["task"] not in TASKS:
-        raise UsageError(f"problem.models is empty, and the miniature family cannot do task {problem['task']}")
-    return mini.family(problem)
-
-
 def arguments(problem: Settings) -> dict[str, Any]:
     """Everything that can be wrong in the settings is refused here, before a model is loaded."""
-    from jfhpo.tasks.datasets import names
     from jfhpo.trainers.trl.material import check_own
 
     optional("trl", "trl", "problem.trainer=trl")
-    if problem["task"] not in (OWN, *names()):
-        raise unknown("problem.task", problem["task"], (OWN, *names()))
     settings = hf.read_settings(TrlSettings, problem["trainer_settings"])
-    if problem["task"] not in TASKS and settings.max_completion_length is None:
-        raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
+    hf.check_grpo(problem, settings)
     if settings.reward == "graded" and problem["task"] not in GRADED:
         raise unknown("task with a graded reward (problem.trainer_settings.reward=graded)", problem["task"], GRADED)
     hf.check_names(problem["space"], tuple(FIELDS), "GRPOConfig")
-    mini.check_advantage(problem["space"])
-    check_batches(problem["space"].get("rollout_n", {}), settings, problem["max_steps"])
+    # The batch must divide for every number of rollouts that may be tried.
+    for config in [{"rollout_n": int(n)} for n in rollouts(problem)] or [{}]:
+        grpo_arguments(config, settings, problem["max_steps"])
     if problem["task"] == OWN:
         check_own(problem["data"], settings.extraction)
     return hf.trainer_arguments(problem)
 
 
-def check_batches(rollouts: Mapping[str, Any], settings: TrlSettings, max_steps: int) -> None:
-    """The batch must divide for every number of rollouts that may be tried."""
-    values = rollouts.get("values") or [v for v in (rollouts.get("low"), rollouts.get("high")) if v is not None] or [8]
-    for n in values:
-        grpo_arguments({"rollout_n": int(n)}, settings, max_steps)
+def rollouts(problem: Settings) -> list[Any]:
+    """Numbers of completions per prompt in the space; empty where it is not searched."""
+    return tried(problem["space"].get("rollout_n", {}))
 
 
 def version(arguments: Mapping[str, Any]) -> str:
@@ -71,8 +56,7 @@ def job(problem: Settings) -> Job | None:
     prompt = longest_prompt(problem)
     if settings.lora is not None or prompt is None:
         return None
-    rollouts = problem["space"].get("rollout_n", {})
-    n = int(max([*rollouts.get("values", ()), rollouts.get("high", 0)]) or more.get("num_generations", 8))
+    n = int(max(rollouts(problem), default=more.get("num_generations", ROLLOUTS)))
     response = settings.max_completion_length or TASKS[problem["task"]].completion_length
     return Job(
         prompts=settings.prompts_per_step,
@@ -113,4 +97,4 @@ def gpus(problem: Settings) -> int:
     return int(bool(problem["trainer_settings"].get("use_vllm", False)))
 
 
-ENGINE = Engine("trl", f"{MODULE}:TrlTrainer", family, arguments, version, hf.bases, gpus, job=job)
+ENGINE = Engine("trl", f"{MODULE}:TrlTrainer", hf.family, arguments, version, hf.bases, gpus, job=job)

@@ -7,8 +7,6 @@ With vLLM, sampling is another engine's and repeats only as far as that does.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,13 +17,16 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
-from jfhpo.core.trainer import Evaluation, Trainer, TrainingFailed
+from jfhpo.core.trainer import Evaluation, Trainer
 from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets.own_reward import call_of
 from jfhpo.trainers.hf import checkpoints
-from jfhpo.trainers.hf.run import Run, model_path, tokenizer_of
-from jfhpo.trainers.hf.sampling import answered, draw
+from jfhpo.trainers.hf.order import dealt
+from jfhpo.trainers.hf.report import accuracy, step_flops
+from jfhpo.trainers.hf.run import Run, tokenizer_of
+from jfhpo.trainers.hf.sampling import Answers, answered, draw
+from jfhpo.trainers.hf.shape import matrix_parameters, model_path
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
 from jfhpo.trainers.trl.grpovi import GRPOVI
@@ -58,19 +59,17 @@ class TrlTrainer(Trainer):
         self.data, self.right = material(task, data or {}, self.settings.extraction)
         self.longest = self.settings.max_completion_length or TASKS[task].completion_length
         self.run = Run()
-        self._carried = Cost()
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
-        began = self.run.now()
-        self.run.leave()
-        self.trial, self.step, self.seen = trial, 0, 0
-        if checkpoint is not None:
-            held = checkpoints.read(checkpoint, trial)
-            self.step, self.seen = int(held["step"]), int(held["seen"])
-        path = model_path(self.models, trial.fidelity.model)
-        self.tokenizer = tokenizer_of(path)
-        self.run.begin(lambda steps: self._make(path, steps), self.settings.updates, checkpoint)
-        self._carried += Cost(seconds=self.run.now() - began)
+        with self.run.overhead.timed(self.run.now):
+            self.run.leave()
+            self.trial, self.step, self.seen = trial, 0, 0
+            if checkpoint is not None:
+                held = checkpoints.read(checkpoint, trial)
+                self.step, self.seen = int(held["step"]), int(held["seen"])
+            path = model_path(self.models, trial.fidelity.model)
+            self.tokenizer = tokenizer_of(path)
+            self.run.begin(lambda steps: self._make(path, steps), self.settings.updates, checkpoint)
         return self._steps()
 
     def _make(self, path: str, steps: StepByStep) -> GRPOTrainer:
@@ -95,13 +94,10 @@ class TrlTrainer(Trainer):
         )
 
     def _in_order(self) -> Dataset:
-        """The training prompts of the whole horizon: permutation after permutation, dealt in steps, as the miniature
-        trainer deals them."""
-        from jfhpo.trainers.mini.grpo import PromptOrder
-
-        train, each = self.data["train"], self.settings.prompts_per_step
-        order = PromptOrder(len(train), torch.Generator().manual_seed(2 * self.trial.seed))
-        return train.select([int(i) for _ in range(self.max_steps) for i in order.next(each)])
+        """The training prompts of the whole horizon."""
+        train = self.data["train"]
+        order = dealt(len(train), self.max_steps, self.settings.prompts_per_step, self.trial.seed)
+        return train.select([row for rows in order for row in rows])
 
     def _reward(self, model: Any) -> TaskReward | Reward:
         """What is trained on; validation and test are of the exact answer."""
@@ -117,17 +113,16 @@ class TrlTrainer(Trainer):
             began, sampled = self.run.now(), self.rewarded.tokens
             step = self.run.next(self.step)
             self.step = step.number
-            validated, accuracy = Cost(), None
             metrics = merged(step)
             tokens, read = self.rewarded.tokens - sampled, metrics["num_tokens"] - self.seen
             self.seen = metrics["num_tokens"]
-            for name in ("loss", "grad_norm"):
-                if not math.isfinite(metrics[name]):
-                    self._carried += Cost(self.run.now() - began, tokens, self._flops(read))
-                    raise TrainingFailed(f"{name} is {metrics[name]} at step {self.step}")
+            flops = step_flops(matrix_parameters(self.run.trainer.model), read, self.settings.epochs)
+            cost = Cost(self.run.now() - began, tokens, flops)
+            self.run.overhead.check_finite(metrics, ("loss", "grad_norm"), self.step, cost)
+            score = None
             if self.step == trial.fidelity.steps or self.step in trial.validate_at:
                 validation = self.evaluate("validation", VALIDATION_K, greedy=False)
-                accuracy, validated = validation.mean_at_k, validation.cost
+                score, cost = validation.mean_at_k, cost + validation.cost
             yield StepRecord(
                 step=self.step,
                 reward_mean=metrics["reward"],
@@ -138,40 +133,28 @@ class TrlTrainer(Trainer):
                 completion_length=metrics["completions/mean_length"],
                 learning_rate=metrics["learning_rate"],
                 loss=metrics["loss"],
-                cost=Cost(self.run.now() - began, tokens + validated.tokens, self._flops(read) + validated.flops),
-                val_accuracy=accuracy,
+                cost=cost,
+                val_accuracy=score,
             )
 
-    def _flops(self, read: float) -> float:
-        """Of a step whose prompts and completions have `read` tokens, by the count of
-        `jfhpo.trainers.mini.grpo.step_flops`; TRL reads a prompt once per completion."""
-        return 2.0 * self._weights() * read * (1 + 4 * self.settings.epochs)
-
-    def _weights(self) -> int:
-        """Parameters of all matrix products."""
-        model = self.run.trainer.model
-        return sum(p.numel() for p in model.parameters()) - model.get_input_embeddings().weight.numel()
-
     def save(self, path: Path) -> None:
-        began = self.run.now()
-        self.run.save(path, self.trial, self.step, seen=self.seen)
-        self._carried += Cost(seconds=self.run.now() - began)
+        with self.run.overhead.timed(self.run.now):
+            self.run.save(path, self.trial, self.step, seen=self.seen)
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:
         began = self.run.now()
         rows = self.data[split]
-        found, tokens = answered(lambda drawn: self._answers(rows, drawn), split, k, seed, greedy)
-        cost = Cost(self.run.now() - began, tokens, 2.0 * self._weights() * tokens)
-        return dataclasses.replace(found, cost=cost)
+        right, best, tokens = answered(lambda drawn: self._answers(rows, drawn), k, seed, greedy)
+        flops = 2.0 * matrix_parameters(self.run.trainer.model) * tokens
+        return accuracy(split, right, best, Cost(self.run.now() - began, tokens, flops))
 
-    def _answers(self, rows: Dataset, seed: int | None) -> tuple[torch.Tensor, int]:
-        """The reward of one draw on every row, and the tokens that it took; without a seed greedily."""
+    def _answers(self, rows: Dataset, seed: int | None) -> Answers:
+        """The reward of one draw on every row; without a seed greedily."""
         texts, tokens = draw(self.run.model, self.tokenizer, rows["prompt"], self.longest, seed)
-        return torch.tensor(self.right(**call_of(rows.to_list(), texts))), tokens
+        return self.right(**call_of(rows.to_list(), texts)), tokens
 
     def overhead(self) -> Cost:
-        carried, self._carried = self._carried, Cost()
-        return carried
+        return self.run.overhead.told()
 
 
 def merged(step: Step) -> dict[str, float]:

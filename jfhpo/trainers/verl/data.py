@@ -12,6 +12,8 @@ from jfhpo.tasks.datasets import Prompts, load, own, to_verl
 from jfhpo.tasks.datasets.own import OWN
 from jfhpo.tasks.datasets.own_reward import is_file
 from jfhpo.tasks.datasets.splits import Row
+from jfhpo.trainers.hf.order import dealt
+from jfhpo.trainers.hf.settings import AT
 
 
 def prompts_of(task: str, source: Mapping[str, Any]) -> Prompts:
@@ -27,20 +29,14 @@ def own_function(task: str, source: Mapping[str, Any]) -> str | None:
 
 
 def in_order(prompts: Prompts, steps: int, each: int, seed: int, folder: Path) -> Path:
-    """The training prompts of the whole horizon as one parquet file: permutation after permutation, dealt in steps of
-    `each` prompts, as the miniature trainer deals them.
+    """The training prompts of the whole horizon (`jfhpo.trainers.hf.order`) as one parquet file.
 
     verl reads it from front to back without shuffling. The horizon is then one epoch of verl's, and a resume at the
     end of an epoch, which can do no step at all (verl's pull requests 5725 and 7401), does not arise.
     """
-    import torch
-
-    from jfhpo.trainers.mini.grpo import PromptOrder
-
     rows = prompts.splits["train"]
-    order = PromptOrder(len(rows), torch.Generator().manual_seed(2 * seed))
-    dealt = [rows[int(i)] for _ in range(steps) for i in order.next(each)]
-    return to_verl(dataclasses.replace(prompts, splits={"train": dealt}), folder)["train"]
+    train = [rows[at] for step in dealt(len(rows), steps, each, seed) for at in step]
+    return to_verl(dataclasses.replace(prompts, splits={"train": train}), folder)["train"]
 
 
 def prompt_length(prompts: Prompts, tokenizer: object, at_most: int | None) -> int:
@@ -55,7 +51,7 @@ def prompt_length(prompts: Prompts, tokenizer: object, at_most: int | None) -> i
             if at_most is not None and length > at_most:
                 raise UsageError(
                     f"split {split} of {prompts.name}, row {row.index + 1}: the prompt has {length} tokens, more than "
-                    f"problem.trainer_settings.max_prompt_length={at_most}"
+                    f"{AT}.max_prompt_length={at_most}"
                 )
             longest = max(longest, length)
     return at_most or longest

@@ -10,16 +10,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jfhpo.core.errors import UsageError, unknown
+from jfhpo.core.errors import UsageError
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import own, own_reward
 from jfhpo.tasks.datasets.own import OWN
-from jfhpo.trainers.declared import declared_sizes
 from jfhpo.trainers.engine import Engine, Settings
 from jfhpo.trainers.hf import problem as hf
+from jfhpo.trainers.hf.settings import AT, tried
 from jfhpo.trainers.hf.version import version_of
-from jfhpo.trainers.mini import engine as mini
 from jfhpo.trainers.verl import dry_run
 from jfhpo.trainers.verl.compose import check_words, compose, installed
 from jfhpo.trainers.verl.data import prompts_of
@@ -36,28 +35,18 @@ MODULE = "jfhpo.trainers.verl.trainer"
 def family(problem: Settings) -> tuple[ModelSize, ...]:
     from jfhpo.trainers.verl.models import check_path
 
-    if problem["models"]:
-        sizes = declared_sizes(problem["models"])
-        for name, model in problem["models"].items():
-            check_path(name, str(model["path"]))
-        return sizes
-    if problem["task"] not in TASKS:
-        raise UsageError(f"problem.models is empty, and the miniature family cannot do task {problem['task']}")
-    return mini.family(problem)
+    sizes = hf.family(problem)
+    for name, model in problem["models"].items():
+        check_path(name, str(model["path"]))
+    return sizes
 
 
 def arguments(problem: Settings) -> dict[str, Any]:
     """Everything that can be wrong in the settings, the data and verl's configuration is refused here, before anything
     is launched. What needs verl or the hub is `check`'s, so that a dry run needs neither; with verl installed, its own
     composition is asked here too."""
-    from jfhpo.tasks.datasets import names
-
-    if problem["task"] not in (OWN, *names()):
-        raise unknown("problem.task", problem["task"], (OWN, *names()))
     settings = read_settings(problem["trainer_settings"])
-    if problem["task"] not in TASKS and settings.max_completion_length is None:
-        raise UsageError(f"problem.trainer_settings.max_completion_length is missing; task {problem['task']} needs one")
-    mini.check_advantage(problem["space"])
+    hf.check_grpo(problem, settings)
     if not on_the_hub(problem):
         check_data(problem, settings)
     for number, config in enumerate(extremes(problem["space"])):
@@ -91,14 +80,14 @@ def read_settings(given: Mapping[str, Any]) -> VerlSettings:
     """``problem.trainer_settings``, checked."""
     overrides = given.get("overrides", ())
     if isinstance(overrides, str) or not all(isinstance(word, str) and "=" in word for word in overrides):
-        raise UsageError(f"problem.trainer_settings.overrides={overrides} must be a list of words, [key=value, …]")
+        raise UsageError(f"{AT}.overrides={overrides} must be a list of words, [key=value, …]")
     return hf.read_settings(VerlSettings, {**given, **({"overrides": tuple(overrides)} if overrides else {})})
 
 
 def check_data(problem: Settings, settings: VerlSettings) -> None:
     """A `UsageError` for rows that cannot be used, a missing split, or a batch larger than the training data."""
     prompts = _prompts(problem["task"], json.dumps(dict(problem["data"]), sort_keys=True))
-    batch = int(shape({}, settings).get(BATCH, settings.prompts_per_step))
+    batch = shape({}, settings)[BATCH]
     if batch > (rows := len(prompts.splits["train"])):
         raise UsageError(f"{BATCH}={batch} is more than the {rows} training prompts of {prompts.name}")
 
@@ -114,11 +103,7 @@ def _prompts(task: str, data: str) -> Any:
 def extremes(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Configurations with every value that a hyperparameter may have, or the ends of its range: as many as the
     longest list, each hyperparameter running through its own."""
-    ends = {
-        name: spec.get("values") or [v for v in (spec.get("low"), spec.get("high")) if v is not None]
-        for name, spec in space.items()
-    }
-    ends = {name: [_number(value) for value in values] for name, values in ends.items() if values}
+    ends = {name: list(map(_number, values)) for name, spec in space.items() if (values := tried(spec))}
     for turn in range(max(map(len, ends.values()), default=1)):
         yield {name: next(itertools.islice(itertools.cycle(values), turn, None)) for name, values in ends.items()}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.trainer import TrainingFailed
+from jfhpo.trainers.hf.shape import matrix_parameters, without_weights
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Model:
     path: str
     tokenizer: Any
     weights: int
-    """Parameters of all matrix products (embedding look-ups are free)."""
+    """`jfhpo.trainers.hf.shape.matrix_parameters`."""
 
 
 def check_path(name: str, path: str) -> None:
@@ -38,20 +39,17 @@ def check_path(name: str, path: str) -> None:
 @functools.cache
 def read(path: str) -> Model:
     """Raises `TrainingFailed` for a model that cannot be read, or whose tokenizer knows no chat."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     path = str(Path(path).expanduser().absolute()) if Path(path).expanduser().exists() else path
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path))
+        model = without_weights(AutoConfig.from_pretrained(path))
     except (OSError, ValueError) as error:
         raise TrainingFailed(f"the model {path} cannot be read: {str(error).splitlines()[0]}") from error
     if tokenizer.chat_template is None:
         raise TrainingFailed(f"the tokenizer of {path} has no chat template; verl knows prompts as messages only")
-    weights = sum(p.numel() for p in model.parameters()) - model.get_input_embeddings().weight.numel()
-    return Model(path, tokenizer, weights)
+    return Model(path, tokenizer, matrix_parameters(model))
 
 
 @functools.cache

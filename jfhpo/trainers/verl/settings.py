@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jfhpo.core.errors import UsageError, unknown
-from jfhpo.tasks.grpovi import ADVANTAGES, TIES
+from jfhpo.core.errors import UsageError
+from jfhpo.trainers.hf.settings import AT, GrpoSettings, check_choices, check_counts
 
 DEVICES = ("auto", "cpu", "cuda")
 OWN = (
@@ -23,16 +23,7 @@ OWN = (
 
 
 @dataclass(frozen=True)
-class VerlSettings:
-    prompts_per_step: int = 16
-    minibatches: int = 2
-    epochs: int = 1
-    """Passes over a step's rollouts (verl's ``ppo_epochs``)."""
-    micro_batch: int | None = None
-    """Responses per forward pass and GPU; None: a whole minibatch."""
-    weight_decay: float = 0.01
-    max_completion_length: int | None = None
-    """In tokens; None: what the generated task needs (real data needs a number)."""
+class VerlSettings(GrpoSettings):
     max_prompt_length: int | None = None
     """In tokens; None: the longest prompt of the data. A longer one is refused."""
     held_out_prompts: int | None = None
@@ -52,38 +43,23 @@ class VerlSettings:
     """Folder that keeps verl's log of every segment."""
     overrides: tuple[str, ...] = ()
     """More words for verl's command line, as they are."""
-    extraction: str = "strict"
-    """Where the reward looks for an answer (`jfhpo.tasks.datasets.definitions.EXTRACTIONS`)."""
-    advantage: str = "grpo"
-    """That of a configuration without this hyperparameter: ``grpo`` or ``grpovi``."""
-    reward_bounds: tuple[float, float] = (0.0, 1.0)
-    """GRPOVI's m and M; no reward may lie outside."""
-    grpovi_ties: str = "equal"
-    """GRPOVI on equal rewards: they stay ``equal``, or their ``position`` in the group decides."""
 
     def check(self) -> None:
         """A `UsageError` for what can be no setting."""
-        at = "problem.trainer_settings"
-        counts = {name: getattr(self, name) for name in ("prompts_per_step", "minibatches", "epochs", "gpus")}
-        optional = ("micro_batch", "max_completion_length", "max_prompt_length", "held_out_prompts")
-        counts |= {name: value for name in optional if (value := getattr(self, name)) is not None}
-        for name, value in counts.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UsageError(f"{at}.{name}={value} must be a whole number from 1 on")
+        super().check()
+        check_counts(self, "gpus", "max_prompt_length", "held_out_prompts")
+        check_choices(self, device=DEVICES)
         if not isinstance(self.timeout, int | float) or self.timeout <= 0:
-            raise UsageError(f"{at}.timeout={self.timeout} must be seconds, above 0")
-        for name, allowed in (("device", DEVICES), ("advantage", ADVANTAGES), ("grpovi_ties", TIES)):
-            if getattr(self, name) not in allowed:
-                raise unknown(f"{at}.{name}", getattr(self, name), allowed)
+            raise UsageError(f"{AT}.timeout={self.timeout} must be seconds, above 0")
         if self.prompts_per_step % self.minibatches:
             raise UsageError(
-                f"{at}.minibatches={self.minibatches} does not divide prompts_per_step={self.prompts_per_step}; "
+                f"{AT}.minibatches={self.minibatches} does not divide prompts_per_step={self.prompts_per_step}; "
                 "verl's minibatches hold whole groups"
             )
         for word in self.overrides:
             key = word.partition("=")[0].lstrip("+~")
             if own := [name for name in OWN if f"{key}.".startswith(f"{name}.")]:
-                raise UsageError(f"{at}.overrides: {own[0]} is decided by the trainer; leave '{word}' out")
+                raise UsageError(f"{AT}.overrides: {own[0]} is decided by the trainer; leave '{word}' out")
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> VerlSettings:

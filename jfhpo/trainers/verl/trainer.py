@@ -18,6 +18,7 @@ import shutil
 import socket
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from jfhpo.core.trial import Cost, StepRecord, Trial
 from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import to_verl
 from jfhpo.trainers.hf import checkpoints
+from jfhpo.trainers.hf.report import Overhead, accuracy, step_flops
+from jfhpo.trainers.hf.shape import model_path
 from jfhpo.trainers.verl import data, models, wide_heads
 from jfhpo.trainers.verl.compose import compose, installed
 from jfhpo.trainers.verl.data import own_function, prompts_of
@@ -65,60 +68,51 @@ class VerlTrainer(Trainer):
         self.segment: Segment | None = None
         self.segments = 0
         self._ended_segments = 0.0
-        self._carried = Cost()
+        self._overhead = Overhead()
 
     # -- the protocol
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
-        began = self._now()
-        held = checkpoints.read(checkpoint, trial) if checkpoint is not None else {}
-        try:
+        with self._overhead.timed(self._now):
+            held = checkpoints.read(checkpoint, trial) if checkpoint is not None else {}
             if not self._stands_at(trial, held):
                 self._leave()
                 self._launch(trial, checkpoint, held)
-        finally:  # a start that fails has its price too
-            self._carried += Cost(seconds=self._now() - began)
         self.trial, self.step = trial, int(held.get("step", 0))
         return self._steps()
 
     def save(self, path: Path) -> None:
-        began = self._now()
-        written = self.segment.save()
-        if missing := missing_parts(written):
-            raise TrainingFailed(f"verl's checkpoint of step {self.step} has no {missing}")
-        whole = self.segment.folder / "whole"
-        whole.mkdir()
-        shutil.move(written, whole / written.name)
-        checkpoints.publish(
-            whole, path, self.trial, step=self.step, learning_rate=self.learning_rate, segment=self.segment.name
-        )
-        self._carried += Cost(seconds=self._now() - began)
+        with self._overhead.timed(self._now):
+            written = self.segment.save()
+            if missing := missing_parts(written):
+                raise TrainingFailed(f"verl's checkpoint of step {self.step} has no {missing}")
+            whole = self.segment.folder / "whole"
+            whole.mkdir()
+            shutil.move(written, whole / written.name)
+            checkpoints.publish(
+                whole, path, self.trial, step=self.step, learning_rate=self.learning_rate, segment=self.segment.name
+            )
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:
         """As the protocol says, but for `seed`: vLLM's stream goes on from the training's, so that the draws are
         fresh ones whichever it is."""
         began = self._now()
         right, tokens = self.segment.evaluate(self.files[split], k, greedy=False)
-        best = math.nan
+        best = None
         if greedy:
             first, drawn = self.segment.evaluate(self.files[split], 1, greedy=True)
-            best, tokens = _mean([answers[0] for answers in first]), tokens + drawn
-        shares = [_mean(answers) for answers in right]
-        mean = _mean(shares)
-        spread = sum((share - mean) ** 2 for share in shares) / max(1, len(shares) - 1)
-        cost = Cost(self._now() - began, tokens, 2.0 * self.weights * tokens)
-        return Evaluation(split, len(right), best, mean, math.sqrt(spread / len(shares)), k, cost)
+            best, tokens = [answer for (answer,) in first], tokens + drawn
+        return accuracy(split, right, best, Cost(self._now() - began, tokens, 2.0 * self.weights * tokens))
 
     def overhead(self) -> Cost:
-        carried, self._carried = self._carried, Cost()
-        return carried
+        return self._overhead.told()
 
     def close(self) -> None:
-        """End the child, if there is one, and remove what was written. A worker that is killed needs none of this:
-        `jfhpo.trainers.verl.guard` sees to it."""
+        """End the child, if there is one, and remove what was written; also done once nobody holds the trainer. A
+        worker that is killed needs none of this: `jfhpo.trainers.verl.guard` sees to it."""
         self._leave()
         if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
             self.folder = None
 
     # -- one segment
@@ -140,10 +134,10 @@ class VerlTrainer(Trainer):
             raise CheckpointError(f"checkpoint {checkpoint} has no {missing}")
         if self.folder is None:
             self._prepare()
-        model = models.read(self.models[trial.fidelity.model])
+        model = models.read(model_path(self.models, trial.fidelity.model))
         self.weights, on_cpu = model.weights, models.on_cpu(settings.device)
         decided = shape(trial.config, settings)
-        self.responses, self.epochs = int(decided[BATCH] * decided[N]), settings.epochs
+        self.responses = decided[BATCH] * decided[N]
         warms_up = any("warmup" in word for word in (*settings.overrides, *trial.config))
         self.learning_rate = held.get(
             "learning_rate", math.nan if warms_up else decided.get(f"{ACTOR}.optim.lr", math.nan)
@@ -153,6 +147,7 @@ class VerlTrainer(Trainer):
         self.segments += 1
         logs = Path(settings.logs) if settings.logs else None
         self.segment = Segment(self.folder / str(self.segments), settings.timeout, logs, host)
+        self._end = weakref.finalize(self, self.segment.close)
         place = Place(
             folder=self.segment.folder,
             model=self._runnable(trial.fidelity.model, model.path),
@@ -179,6 +174,7 @@ class VerlTrainer(Trainer):
         prompts in it."""
         # Ray's sockets lie below, and a socket's path may have 107 bytes: not where TMPDIR says.
         self.folder = Path(tempfile.mkdtemp(prefix="jfhpo-verl-", dir="/tmp"))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         most = self.settings.held_out_prompts
         held_out = {split: rows[:most] for split, rows in self.prompts.splits.items() if split != "train"}
         self.files = to_verl(dataclasses.replace(self.prompts, splits=held_out), self.folder / "data")
@@ -199,20 +195,17 @@ class VerlTrainer(Trainer):
             try:
                 logged = self.segment.next()
             except TrainingFailed:
-                self._carried += Cost(seconds=self._now() - began)
+                self._overhead.cost += Cost(seconds=self._now() - began)
                 raise
             self.step = self.segment.step
             tokens = round(logged["response_length/mean"] * self.responses)
             read = tokens + round(logged["prompt_length/mean"] * self.responses)
-            cost = Cost(0.0, tokens, 2.0 * self.weights * read * (1 + 4 * self.epochs))
-            for name in ("actor/loss", "actor/grad_norm"):
-                if not math.isfinite(logged[name]):
-                    self._carried += dataclasses.replace(cost, seconds=self._now() - began)
-                    raise TrainingFailed(f"{name} is {logged[name]} at step {self.step}")
-            accuracy = None
+            cost = Cost(self._now() - began, tokens, step_flops(self.weights, read, self.settings.epochs))
+            self._overhead.check_finite(logged, ("actor/loss", "actor/grad_norm"), self.step, cost)
+            score = None
             if self.step == trial.fidelity.steps or self.step in trial.validate_at:
                 validation = self.evaluate("validation", VALIDATION_K, greedy=False)
-                accuracy, cost = validation.mean_at_k, cost + validation.cost
+                score, cost = validation.mean_at_k, cost + validation.cost
             # verl logs the rate that the schedule has moved on to: the next step's.
             rate, self.learning_rate = self.learning_rate, logged["actor/lr"]
             yield StepRecord(
@@ -225,8 +218,8 @@ class VerlTrainer(Trainer):
                 completion_length=logged["response_length/mean"],
                 learning_rate=rate,
                 loss=logged["actor/loss"],
-                cost=dataclasses.replace(cost, seconds=self._now() - began),
-                val_accuracy=accuracy,
+                cost=cost,
+                val_accuracy=score,
             )
 
     def _now(self) -> float:
@@ -240,14 +233,10 @@ class VerlTrainer(Trainer):
         """Leave the training where it is, and nothing of it behind."""
         if self.segment is not None:
             segment, self.segment = self.segment, None
-            segment.close()
+            self._end()
             self._ended_segments += segment.cpu_seconds()
 
 
 def missing_parts(folder: Path) -> str:
     """What a ``global_step_<N>`` folder lacks of `WHOLE`; empty where it is whole."""
     return ", ".join(part for part in WHOLE if not any(folder.glob(part)))
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jfhpo.core.trial import Config
+from jfhpo.trainers.hf.settings import ROLLOUTS
 from jfhpo.trainers.verl import cpu_platform
 from jfhpo.trainers.verl.overrides import ACTOR, ROLLOUT, assignments
 from jfhpo.trainers.verl.ranges import BATCH, ESTIMATOR, MICRO, MINI, N
@@ -73,7 +74,7 @@ def shape(config: Config, settings: VerlSettings) -> dict[str, Any]:
         BATCH: settings.prompts_per_step,
         f"{ACTOR}.ppo_epochs": settings.epochs,
         f"{ACTOR}.optim.weight_decay": settings.weight_decay,
-        N: 8,
+        N: ROLLOUTS,
         f"{ACTOR}.use_kl_loss": True,  # or no divergence from the reference is measured, and no rule could watch it
         f"{ACTOR}.kl_loss_coef": 0.0,
         f"{ROLLOUT}.name": "vllm",
@@ -82,6 +83,7 @@ def shape(config: Config, settings: VerlSettings) -> dict[str, Any]:
     given = dict(word.partition("=")[::2] for word in settings.overrides if not word.startswith("+"))
     found = {key: value for key, value in ours.items() if key not in given} | assignments(config)
     batch, n = (int(found.get(key, given.get(key))) for key in (BATCH, N))
+    found |= {BATCH: batch, N: n}
     if MINI not in found and MINI not in given:
         found[MINI] = batch // settings.minibatches
     mini = int(found.get(MINI, given.get(MINI)))

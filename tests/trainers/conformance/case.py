@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -30,6 +30,9 @@ PROBLEM: Mapping[str, Any] = {
 """The ``problem`` group as far as it is the same for most."""
 
 
+AFTER = 20.0
+
+
 def as_it_is(patch: pytest.MonkeyPatch) -> None:
     """For an engine whose splits are small enough."""
 
@@ -49,6 +52,12 @@ class Case:
     """Makes the splits small, in every process in which the tests make a trainer."""
     tolerance: float = 0.0
     """By how much numbers of equal runs may differ, relatively; 0: not at all, to the last bit."""
+    drawn: Mapping[str, float] = field(default_factory=dict)
+    """Where sampling itself does not repeat: the fields that it decides, and by how much they may differ in equal runs,
+    absolutely. All others are held to `tolerance`."""
+    processes: bool = False
+    """Whether trials run in processes of the engine's own: CPU seconds are then those of all of them together, and they
+    end by themselves within `AFTER` seconds of a worker that was killed."""
     slow: bool = False
     """Whether its tests take minutes: they run with ``--slow`` only."""
 

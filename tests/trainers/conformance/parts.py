@@ -56,6 +56,7 @@ def _spec(name: str) -> TrainerSpec:
     found = engine(name)
     try:
         arguments = found.arguments(problem)
+        found.check(problem)
     except UsageError as error:
         if "is not installed" not in str(error):
             raise
@@ -119,7 +120,7 @@ def told(name: str, reports: Iterable[StepRecord | Evaluation]) -> list[dict[str
 
 
 def assert_same(name: str, found: Any, expected: Any, where: str = "") -> None:
-    """Equal to the last bit, or within the case's tolerance; NaN is like NaN."""
+    """Equal to the last bit, or within the case's tolerance; NaN is like NaN. `where` ends in a field's name."""
     if isinstance(expected, Mapping):
         assert found.keys() == expected.keys(), where
         for key in expected:
@@ -128,11 +129,18 @@ def assert_same(name: str, found: Any, expected: Any, where: str = "") -> None:
         assert len(found) == len(expected), f"{where}: {len(found)} instead of {len(expected)}"
         for number, (one, other) in enumerate(zip(found, expected, strict=True)):
             assert_same(name, one, other, f"{where}[{number}]")
-    elif isinstance(expected, float) and isinstance(found, float):
+    elif isinstance(expected, int | float) and isinstance(found, int | float):
         same = found == expected or (math.isnan(found) and math.isnan(expected))
-        assert same or math.isclose(found, expected, rel_tol=case(name).tolerance), f"{where}: {found}, {expected}"
+        apart = {"rel_tol": case(name).tolerance, "abs_tol": case(name).drawn.get(where.rpartition(".")[2], 0.0)}
+        assert same or math.isclose(found, expected, **apart), f"{where}: {found}, {expected}"
     else:
         assert found == expected, f"{where}: {found}, {expected}"
+
+
+def about(name: str, cost: float, unit: str, steps: int = 1) -> Any:
+    """What equals the cost of so many steps of an equal run."""
+    apart = case(name).drawn.get(unit, 0.0) * math.sqrt(steps)
+    return pytest.approx(cost, rel=max(case(name).tolerance, 1e-12), abs=apart)
 
 
 def without(rows: list[dict[str, Any]], *fields: str) -> list[dict[str, Any]]:

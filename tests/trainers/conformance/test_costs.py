@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 
 import pytest
 
 from jfhpo.core.trial import COST_UNITS, Cost
 from tests.trainers.conformance.case import case
-from tests.trainers.conformance.parts import END, RUNG, check, make, reference, spec, total, trial
+from tests.trainers.conformance.parts import END, RUNG, about, check, make, reference, spec, total, trial
 
 AS_MUCH_AGAIN = 0.05
 """Seconds that clocks may differ by."""
@@ -29,7 +30,7 @@ def test_a_validated_step_costs_its_validation_too(name, trainer, unit):
     validated = next(trainer.start(trial(name, END, validate_at=(1,)))).cost.of(unit)
     validation = trainer.evaluate("validation", 1, greedy=False).cost.of(unit)
     assert validation >= 0
-    assert validated == pytest.approx(plain + validation, rel=max(case(name).tolerance, 1e-12))
+    assert validated == about(name, plain + validation, unit)
 
 
 @check("costs")
@@ -39,13 +40,14 @@ def test_a_trial_in_two_parts_costs_what_it_costs_in_one(name, checkpoint, unit)
     parts = [r.cost for r in first.start(trial(name, RUNG))] + [r.cost for r in later.start(trial(name), checkpoint)]
     whole = sum(row["cost"][unit] for row in reference(name).steps)
     extra = first.overhead() + later.overhead()
-    assert total(parts).of(unit) == pytest.approx(whole, rel=max(case(name).tolerance, 1e-12))
+    assert total(parts).of(unit) == about(name, whole, unit, END)
     assert extra.of(unit) == 0
 
 
 @check("costs")
 def test_no_second_is_told_twice(name, trainer, tmp_path):
-    """All seconds told together, of steps, of evaluations and of what is between, are no more than passed."""
+    """All seconds told together, of steps, of evaluations and of what is between, are no more than passed (on every
+    core, where an engine has processes of its own)."""
     trainer.overhead()
     began = time.perf_counter()
     costs = []
@@ -55,8 +57,9 @@ def test_no_second_is_told_twice(name, trainer, tmp_path):
         costs.append(trainer.evaluate("validation", 1).cost)
         costs.append(trainer.overhead())
     passed = time.perf_counter() - began
+    cores = os.cpu_count() if case(name).processes else 1
     if not spec(name).simulated:
-        assert 0 < total(costs).seconds <= passed + AS_MUCH_AGAIN
+        assert 0 < total(costs).seconds <= cores * passed + AS_MUCH_AGAIN
 
 
 @check("overhead")

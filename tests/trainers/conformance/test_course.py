@@ -46,7 +46,7 @@ def test_validation_is_at_the_steps_asked_for_and_at_the_last(name, trainer, ask
     wanted = sorted({step for step in asked if step <= END} | {END})
     assert [record.step for record in records if record.val_accuracy is not None] == wanted
     score = trainer.evaluate("validation", 1, greedy=False).mean_at_k
-    assert_same(name, records[-1].val_accuracy, score, "the last validation, and the model evaluated as it does")
+    assert_same(name, records[-1].val_accuracy, score, "the model evaluated as it does, and its last .val_accuracy")
 
 
 @check("repeats")

@@ -11,7 +11,6 @@ import pytest
 from jfhpo.core.errors import UsageError
 from jfhpo.core.trainer import TrainingFailed
 from jfhpo.core.trial import Cost, Fidelity, Trial
-from jfhpo.replay.dataset import load
 from jfhpo.trainers.curves.trainer import CurvesTrainer
 from jfhpo.trainers.replay.run import replayed
 from jfhpo.trainers.replay.surrogate import CurveSurrogate
@@ -28,18 +27,6 @@ class BreaksAtFive(CurvesTrainer):
             if record.step == 6 and self.trial.config["lr_scheduler"] == "cosine":
                 raise TrainingFailed("loss is nan at step 6")
             yield record
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    made = tmp_path_factory.mktemp("replay")
-    data_set(made)
-    return made / "data"
-
-
-@pytest.fixture(scope="module")
-def data(folder):
-    return load(NAME, folder)
 
 
 def trial(data, configuration=3, model="l", steps=STEPS, validate_at=(), seed=7, transfer="none") -> Trial:

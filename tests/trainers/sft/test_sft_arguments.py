@@ -82,7 +82,7 @@ def test_a_rank_as_wide_as_the_layer_is_allowed():
 
 def test_the_miniature_family_knows_its_own_instructions_only():
     assert [size.name for size in engine.family(problem())] == ["xs", "p", "s", "m3", "l"]
-    with pytest.raises(UsageError, match="has learned task instructions only, not alpaca"):
+    with pytest.raises(UsageError, match="cannot do task alpaca; it has learned instructions"):
         engine.family(problem(task="alpaca"))
 
 

@@ -3,20 +3,22 @@ nothing learned."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch.nn.functional import log_softmax
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from jfhpo.core.trainer import CheckpointError, TrainingFailed
+from jfhpo.core.trainer import TrainingFailed
 from jfhpo.core.trial import Fidelity, Trial
 from jfhpo.tasks.instructions import material
 from jfhpo.trainers.mini.family import BaseSpec, build_base
 from jfhpo.trainers.sft.pairs import IGNORED, encoded, response_loss
 from jfhpo.trainers.sft.trainer import SftTrainer
+from tests.trainers import stepped
+from tests.trainers.stepped import told, weights
 
 SIZES = {"train": 40, "validation": 24, "test": 24}
 CONFIG = {"lora_rank": 8, "lora_dropout": 0.1, "lora_alpha": 32, "lr": 2e-2}
@@ -46,23 +48,13 @@ def trial(steps=STEPS, validate_at=(), **config) -> Trial:
     return Trial(0, CONFIG | config, Fidelity("xs", steps), seed=5, validate_at=validate_at)
 
 
-def told(records) -> list[dict]:
-    """Records without what is measured in seconds, NaN as text so that it equals itself."""
-    rows = [dataclasses.asdict(r) | {"cost": (r.cost.tokens, r.cost.flops)} for r in records]
-    return [{k: "nan" if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
-
-
-def adapter(trainer) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in trainer.run.trainer.model.parameters() if p.requires_grad]
-
-
 @pytest.fixture(scope="module")
 def whole(base):
     """Six steps of 16 over 40 pairs: into the third pass."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(material, "SIZES", SIZES)
         trainer = make(base)
-        return told(trainer.start(trial())), adapter(trainer)
+        return told(trainer.start(trial())), weights(trainer)
 
 
 def test_records_say_what_was_learned(whole):
@@ -118,23 +110,11 @@ def test_prompts_and_padding_carry_no_loss(base):
 
 def test_save_and_resume_is_bit_identical_to_never_having_stopped(base, whole, tmp_path):
     """Dropout draws from the same random state, and pairs come in the same order, also in the third pass."""
-    first = make(base)
-    records = first.start(trial())
-    begun = told([next(records) for _ in range(4)])
-    first.save(tmp_path / "at-4")
-    after_saving = told(records)
-    second = make(base)
-    resumed = told(second.start(trial(), tmp_path / "at-4"))
-    assert begun + after_saving == whole[0], "saving changes nothing"
-    assert begun + resumed == whole[0]
-    assert all(map(torch.equal, adapter(second), whole[1]))
+    stepped.assert_resumes_bit_for_bit(partial(make, base), trial, whole, tmp_path)
 
 
 def test_validation_between_steps_changes_nothing(base, whole):
-    watched = told(make(base).start(trial(validate_at=(2, 4))))
-    assert [r["val_accuracy"] is not None for r in watched] == [False, True, False, True, False, True]
-    same = [r | {"val_accuracy": None, "cost": None} for r in watched]
-    assert same == [r | {"val_accuracy": None, "cost": None} for r in whole[0]]
+    stepped.assert_validation_changes_nothing(partial(make, base), trial, whole)
 
 
 def test_a_shorter_trial_is_the_beginning_of_a_longer_one(base, whole):
@@ -153,13 +133,7 @@ def test_with_dropout_one_nothing_is_learned(base):
 
 
 def test_a_checkpoint_of_another_trial_is_refused(base, tmp_path):
-    trainer = make(base)
-    next(trainer.start(trial(steps=2)))
-    trainer.save(tmp_path / "one")
-    with pytest.raises(CheckpointError, match="config"):
-        trainer.start(trial(lora_rank=4), tmp_path / "one")
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        trainer.start(trial(), tmp_path / "none")
+    stepped.assert_other_checkpoints_are_refused(partial(make, base), trial, tmp_path, lora_rank=4)
 
 
 def test_a_rank_that_a_layer_is_too_narrow_for_fails_the_trial(base):
@@ -187,7 +161,4 @@ def test_test_questions_are_answered_by_sampling(base):
 
 
 def test_a_loss_that_is_not_finite_fails_the_trial_and_not_the_trainer(base, whole):
-    trainer = make(base)
-    with pytest.raises(TrainingFailed, match=r"is nan|is inf"):
-        list(trainer.start(trial(lr=1e36)))
-    assert told(trainer.start(trial()))[:1] == whole[0][:1]
+    stepped.assert_divergence_fails_the_trial_alone(partial(make, base), trial, whole, lr=1e36)

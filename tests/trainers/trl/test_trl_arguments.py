@@ -82,6 +82,9 @@ DECLARED = {"small": {"path": "org/small", "parameters": 5e8, "width": 896}}
         ({"trainer_settings": {"reward": "graded", "max_completion_length": 9}, "task": "gsm8k", "models": DECLARED},
          "task with a graded reward (problem.trainer_settings.reward=graded) 'gsm8k'; valid: four_choices"),
         ({"trainer_settings": {"epochs": 0}}, "epochs=0 must be a whole number from 1 on"),
+        ({"trainer_settings": {"micro_batch": 0}}, "micro_batch=0 must be a whole number from 1 on, or null"),
+        ({"trainer_settings": {"minibatches": 5, "arguments": {"num_generations": 4}}},
+         "minibatches=5 does not divide the 64 completions of a step (16 prompts × rollout_n=4)"),
         ({"task": "gsm9k", "models": DECLARED}, "gsm9k"),
         ({"task": "gsm8k", "models": DECLARED}, "max_completion_length is missing"),
     ],
@@ -94,11 +97,11 @@ def test_what_cannot_run_is_refused_before_anything_is_loaded(changes, said):
 
 def test_the_miniature_family_needs_one_of_its_tasks():
     with pytest.raises(UsageError, match="cannot do task gsm8k"):
-        engine.family(problem(task="gsm8k"))
+        engine.ENGINE.family(problem(task="gsm8k"))
 
 
 def test_declared_models_are_a_family():
-    sizes = engine.family(
+    sizes = engine.ENGINE.family(
         problem(models={"big": {"path": "org/big", "parameters": 8e9, "width": 4096, "relative_cost": 20}} | DECLARED)
     )
     assert [(s.name, s.parameters, s.width, s.relative_cost) for s in sizes] == [
@@ -117,5 +120,5 @@ def test_declared_models_are_a_family():
 )
 def test_a_model_that_is_not_declared_whole_is_named(model, said):
     with pytest.raises(UsageError) as error:
-        engine.family(problem(models={"small": model}))
+        engine.ENGINE.family(problem(models={"small": model}))
     assert said in str(error.value)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+from functools import partial
 
 import pytest
 import torch
 
-from jfhpo.core.trainer import CheckpointError, TrainingFailed
 from jfhpo.core.trial import Fidelity, Trial
 from jfhpo.tasks.datasets import splits
 from jfhpo.trainers.trl.rewards import TaskReward
 from jfhpo.trainers.trl.trainer import TrlTrainer
+from tests.trainers import stepped
+from tests.trainers.stepped import told, weights
 
 SIZES = {"train": 24, "validation": 32, "test": 32}
 CONFIG = {
@@ -31,15 +32,6 @@ def make(base, **settings) -> TrlTrainer:
 
 def trial(steps=6, validate_at=(), **config) -> Trial:
     return Trial(0, CONFIG | config, Fidelity("xs", steps), seed=5, validate_at=validate_at)
-
-
-def told(records) -> list[dict]:
-    """Records without what is measured in seconds."""
-    return [dataclasses.asdict(r) | {"cost": (r.cost.tokens, r.cost.flops)} for r in records]
-
-
-def weights(trainer) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in trainer.run.trainer.model.parameters()]
 
 
 @pytest.fixture(scope="module")
@@ -64,24 +56,11 @@ def test_records_say_what_trl_logged(whole):
 
 def test_save_and_resume_is_bit_identical_to_never_having_stopped(guessing_base, whole, tmp_path):
     """Also in the second and third pass over the 24 prompts, where TRL's own shuffling would begin anew."""
-    first = make(guessing_base)
-    records = first.start(trial())
-    begun = told([next(records) for _ in range(4)])
-    first.save(tmp_path / "at-4")
-    after_saving = told(records)
-    second = make(guessing_base)
-    resumed = told(second.start(trial(), tmp_path / "at-4"))
-    assert begun + after_saving == whole[0], "saving changes nothing"
-    assert begun + resumed == whole[0]
-    assert all(map(torch.equal, weights(second), whole[1]))
+    stepped.assert_resumes_bit_for_bit(partial(make, guessing_base), trial, whole, tmp_path)
 
 
 def test_validation_between_steps_changes_nothing(guessing_base, whole):
-    trainer = make(guessing_base)
-    watched = told(trainer.start(trial(validate_at=(2, 4))))
-    assert [r["val_accuracy"] is not None for r in watched] == [False, True, False, True, False, True]
-    unwatched = [r | {"val_accuracy": None, "cost": None} for r in whole[0]]
-    assert [r | {"val_accuracy": None, "cost": None} for r in watched] == unwatched
+    stepped.assert_validation_changes_nothing(partial(make, guessing_base), trial, whole)
 
 
 def test_a_trial_may_be_left_at_any_step_and_the_next_one_is_itself(guessing_base, whole):
@@ -92,20 +71,11 @@ def test_a_trial_may_be_left_at_any_step_and_the_next_one_is_itself(guessing_bas
 
 
 def test_a_checkpoint_of_another_trial_is_refused(guessing_base, tmp_path):
-    trainer = make(guessing_base)
-    next(trainer.start(trial(steps=2)))
-    trainer.save(tmp_path / "one")
-    with pytest.raises(CheckpointError, match="config"):
-        trainer.start(trial(lr=1e-4), tmp_path / "one")
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        trainer.start(trial(), tmp_path / "none")
+    stepped.assert_other_checkpoints_are_refused(partial(make, guessing_base), trial, tmp_path, lr=1e-4)
 
 
 def test_a_loss_that_is_not_finite_fails_the_trial_and_not_the_trainer(guessing_base, whole):
-    trainer = make(guessing_base)
-    with pytest.raises(TrainingFailed, match=r"is nan|is inf|ended"):
-        list(trainer.start(trial(lr=1e30)))
-    assert told(trainer.start(trial()))[:1] == whole[0][:1]
+    stepped.assert_divergence_fails_the_trial_alone(partial(make, guessing_base), trial, whole, lr=1e30)
 
 
 def test_evaluation_is_seeded_and_greedy_is_greedy(guessing_base):

@@ -10,7 +10,7 @@ from jfhpo.core.errors import UsageError
 from jfhpo.trainers.verl import engine
 from jfhpo.trainers.verl.engine import extremes, read_settings
 from jfhpo.trainers.verl.settings import VerlSettings
-from jfhpo.trainers.verl.words import Place, segment_words
+from jfhpo.trainers.verl.words import Place, segment_words, shape
 
 A, R = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 SPACE = {"lr": {"type": "float", "low": "1e-5", "high": 1e-3}, "rollout_n": {"type": "ordinal", "values": [4, 8, 16]}}
@@ -152,6 +152,12 @@ def test_what_the_study_searches_wins_over_what_the_problem_sets(place):
     found = words({"temperature": 0.9}, settings, place)
     assert found[f"{R}.temperature"] == "0.9" and found["data.train_batch_size"] == "32"
     assert found[f"{A}.ppo_mini_batch_size"] == "16" and found[f"{A}.ppo_micro_batch_size_per_gpu"] == "96"
+
+
+def test_what_the_problem_sets_in_verls_words_is_what_a_step_is():
+    """The trainer lays out prompts and counts tokens by it."""
+    found = shape({}, VerlSettings(overrides=("data.train_batch_size=32", f"{R}.n=6")))
+    assert (found["data.train_batch_size"], found[f"{R}.n"]) == (32, 6)
 
 
 def test_a_segment_goes_on_from_a_checkpoint_with_the_same_horizon(place, tmp_path):

@@ -92,8 +92,8 @@ class Study:
             self.answers += [json.loads(lines.readline()), json.loads(lines.readline())]
             for order in orders:
                 connection.sendall(json.dumps(order).encode() + b"\n")
-                if order["order"] not in ("go", "stop"):
-                    self.answers.append(json.loads(lines.readline()))
+                if order["order"] not in ("go", "stop") and (line := lines.readline()):  # none of a run that has ended
+                    self.answers.append(json.loads(line))
             connection.close()
             listener.close()
 
