@@ -73,8 +73,6 @@ class PackedExecutor:
 
     def carry_out(self, slots: Sequence[Slot]) -> None:
         """Have these slots' requests answered, all at once."""
-        if self.process is None:
-            self.process = Worker(self.host, self.timeout)
         asked = []
         for slot in slots:
             verb, arguments = slot.asked
@@ -87,6 +85,8 @@ class PackedExecutor:
             slot.asked = None
         if not asked:
             return
+        if self.process is None:
+            self.process = Worker(self.host, self.timeout)
         try:
             reply = self.process.call("batch", [(slot.number, verb, arguments) for slot, verb, arguments in asked])
         except TrialFailed as failure:
