@@ -20,6 +20,6 @@ RECORDED = tuple(row for row in ROWS if row != "smaller_proxy")
 SWEEPS = {
     "bench": Sweep(methods=ROWS, seeds=tuple(range(8)), variants=VARIANTS),
     "mini": Sweep(methods=ROWS, seeds=(0, 1), variants=VARIANTS),
-    "replay": Sweep(methods=RECORDED, seeds=tuple(range(20)), variants=VARIANTS),
+    "replay": Sweep(methods=RECORDED, seeds=tuple(range(100)), variants=VARIANTS),
     "smoke": Sweep(methods=ROWS, seeds=(0,), variants=VARIANTS),
 }
