@@ -218,7 +218,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def identity(config: DictConfig) -> dict[str, Any]:
     """What makes a study this study: a folder holds exactly one."""
-    unset = [k for k in UNLESS_SET if config[k] in (None, False)]
+    unset = [k for k in UNLESS_SET if config[k] == getattr(RunConfig, k)]
     return {k: v for k, v in plain(config).items() if k not in NOT_IDENTITY and k not in unset}
 
 

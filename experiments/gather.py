@@ -131,24 +131,15 @@ def _missing(studies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 SETTINGS = [
-    "task",
-    "proxy",
-    "target",
-    "max_steps",
-    "rungs",
-    "workers",
-    "scale",
-    "trainer",
-    "simulation",
-    "machine",
+    "task", "proxy", "target", "max_steps", "rungs", "workers", "scale", "trainer", "simulation", "machine",
     "code_version",
-]
+]  # fmt: skip
 TESTED = ["greedy", "mean_at_k", "standard_error", "k", "prompts"]
 SPENT = [f"spent_{unit}" for unit in COST_UNITS]
 ASKED = [f"asked_{unit}" for unit in COST_UNITS]
 STUDY_COLUMNS = [
     *KEYS, "state", "command", *SETTINGS, "budget", "unit", "elapsed", "optimizer_seconds", "recommended",
-    "recommendation",    "final_model", "final_steps", "final_status", "final_reason", "validation", *TESTED,
+    "recommendation", "final_model", "final_steps", "final_status", "final_reason", "validation", *TESTED,
 ]  # fmt: skip
 TRIAL_COLUMNS = [
     *KEYS, "trial", "phase", "model", "steps", "config", *ASKED, "favourite", "status", "reason", "steps_done", "score",

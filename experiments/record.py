@@ -99,13 +99,13 @@ class Clock:
 
 def packs(runs: Sequence[tuple[Plan, Run]]) -> Iterator[tuple[Plan, list[Run]]]:
     """Runs that are trained at once: the next one, and with it the next others of its problem and size."""
-    waiting = list(runs)
-    while waiting:
-        plan, first = waiting[0]
-        same = [i for i, (other, run) in enumerate(waiting) if other is plan and run.model == first.model]
-        taken = same[: max(plan.packed, 1)]
-        yield plan, [waiting[i][1] for i in taken]
-        waiting = [pair for i, pair in enumerate(waiting) if i not in set(taken)]
+    left: dict[tuple[str, str], deque[Run]] = {}
+    for plan, run in runs:
+        left.setdefault((plan.problem.name, run.model), deque()).append(run)
+    for plan, run in runs:
+        same = left[plan.problem.name, run.model]
+        if same and same[0] is run:  # else it is in a pack before
+            yield plan, [same.popleft() for _ in range(min(max(plan.packed, 1), len(same)))]
 
 
 def record(plans: Sequence[tuple[Plan, dict[str, Any]]], out: Path, jobs: int, console: Console) -> int:

@@ -5,7 +5,7 @@ width. What `proxy_correlation`, `sensitivity`, `early_stopping_audit` and
 from experiments.sweeps import Sweep
 
 RECORDING = ("method=recording", "problem.rungs=[4,8,12,17,25,36,50]", "problem.extra_models=[xs]", "budget=20000")
-GRID = (5, 10, 15, 20, 25, 30, 35, 40, 45, 50)
+GRID = tuple(range(5, 51, 5))
 """Validated in the recordings that are replayed (`experiments.record`, every=5)."""
 REPLAYED = (
     "method=recording", "method.configs=1024", f"problem.rungs=[{','.join(map(str, GRID))}]", "budget=1e7",

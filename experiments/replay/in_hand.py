@@ -89,6 +89,6 @@ def standing(found: pd.DataFrame) -> pd.DataFrame:
     each = pd.DataFrame(rows)
     each["rank"] = each.groupby(["problem", "share", "seed"])["accuracy"].rank(ascending=False)
     groups = each.groupby(["problem", "method", "share"], sort=False)
-    table = groups.agg(seeds=("seed", "size"), mean=("accuracy", "mean"), rank=("rank", "mean")).reset_index()
-    table["half"] = [t_half_width(part["accuracy"].tolist()) for _, part in groups]
-    return table
+    summary = groups.agg(seeds=("seed", "size"), mean=("accuracy", "mean"), rank=("rank", "mean")).reset_index()
+    summary["half"] = [t_half_width(part["accuracy"].tolist()) for _, part in groups]
+    return summary

@@ -21,6 +21,7 @@ from jfhpo.core.trainer import PackedTrainer, Trainer, TrainingFailed
 from jfhpo.core.trial import Config, Cost, Fidelity, StepRecord, Trial
 from jfhpo.study.executors.pack_host import carry_out
 from jfhpo.study.executors.protocol import Reply, TrainerSpec
+from jfhpo.study.executors.worker import do
 from jfhpo.study.report_checks import TrialFailed
 from jfhpo.study.settings import StudySettings
 from jfhpo.study.trial_run import Request
@@ -117,10 +118,7 @@ def record_run(trainer: Trainer, run: Run, problem: Problem, validate_at: Sequen
         verb, arguments = next(program)
         while True:
             try:
-                if verb == "start":
-                    steps, value = trainer.start(*arguments), None
-                else:
-                    value = next(steps, None) if verb == "next" else getattr(trainer, verb)(*arguments)
+                steps, value = do(trainer, steps, verb, arguments)
             except TrainingFailed as failure:
                 verb, arguments = program.throw(TrialFailed(str(failure), trainer.overhead()))
             else:

@@ -92,9 +92,16 @@ def figure(found: pd.DataFrame) -> Figure:
             sooner.plot(own["workers"], own["speedup"], **look)
             mean, half = 100 * own["accuracy"], 100 * own["accuracy_half"]
             better.plot(own["workers"], mean, **look)
-            better.fill_between(own["workers"], mean - half, mean + half, color=palette[method], alpha=0.08, lw=0)
+            better.fill_between(
+                own["workers"],
+                (mean - half).clip(0, 100),
+                (mean + half).clip(0, 100),
+                color=palette[method],
+                alpha=0.08,
+                lw=0,
+            )
         sooner.set_yscale("log", base=2)
-        sooner.set_ylabel("times sooner at its end than with one worker")
+        sooner.set_ylabel("times sooner than one worker")
         better.set_ylabel("test mean@k (%)")
         for axes in (sooner, better):
             axes.set_xscale("log", base=2)

@@ -8,20 +8,18 @@ of the trainer alone: such a study repeats bit for bit with any number of worker
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jfhpo.core.trainer import CheckpointError, TrainingFailed
 from jfhpo.core.trial import Cost, StepRecord
 from jfhpo.study.executors.protocol import Reply, TrainerSpec, UnusableCheckpoint
+from jfhpo.study.executors.worker import do, make_trainer
 from jfhpo.study.report_checks import TrialFailed, check_overhead
 
 
 class SimulatedExecutor:
     def __init__(self, spec: TrainerSpec):
-        module, cls = spec.path.split(":")
-        self.make = getattr(importlib.import_module(module), cls)
         self.spec, self.clock, self.workers = spec, 0.0, 0
 
     def worker(self) -> SimulatedWorker:
@@ -41,7 +39,7 @@ class SimulatedExecutor:
 class SimulatedWorker:
     def __init__(self, executor: SimulatedExecutor, number: int):
         self.executor, self.number = executor, number
-        self.trainer = executor.make(**executor.spec.arguments)
+        self.trainer = make_trainer(executor.spec.path, executor.spec.arguments)
         self.steps: Iterator[StepRecord] = iter(())
         self.answers_at = 0.0
         self.answer: Reply | Exception | None = None
@@ -49,7 +47,7 @@ class SimulatedWorker:
     def send(self, verb: str, *arguments: Any) -> None:
         """Carries the request out; `receive` gives the answer, or raises what came of it."""
         try:
-            value = self._do(verb, arguments)
+            self.steps, value = do(self.trainer, self.steps, verb, arguments)
             overhead = self.trainer.overhead()
             check_overhead(overhead)
             self.answer, took = Reply(value, overhead), overhead + getattr(value, "cost", Cost())
@@ -63,14 +61,6 @@ class SimulatedWorker:
         # It may still be at what it was asked before, if nobody waited for that on the clock: saving a checkpoint holds
         # up its own worker alone.
         self.answers_at = max(self.executor.clock, self.answers_at) + took.seconds
-
-    def _do(self, verb: str, arguments: tuple[Any, ...]) -> Any:
-        if verb == "start":
-            self.steps = self.trainer.start(*arguments)
-            return None
-        if verb == "next":
-            return next(self.steps, None)
-        return getattr(self.trainer, verb)(*arguments)
 
     def receive(self) -> Reply:
         if isinstance(self.answer, Exception):

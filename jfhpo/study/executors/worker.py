@@ -39,7 +39,7 @@ def serve(requests: Connection) -> None:
             verb, arguments = requests.recv()
         except EOFError:
             return
-        kind, value = attempt(_do, trainer, steps, verb, arguments)
+        kind, value = attempt(do, trainer, steps, verb, arguments)
         if kind == "ok":
             steps, value = value
         requests.send((kind, value, trainer.overhead()))
@@ -59,7 +59,7 @@ def attempt(work: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
         return "failed", f"{type(error).__name__}: {error}"
 
 
-def _do(
+def do(
     trainer: Trainer, steps: Iterator[StepRecord], verb: str, arguments: tuple[Any, ...]
 ) -> tuple[Iterator[StepRecord], Any]:
     """Carry out one verb; returns the iterator of steps from now on and the verb's value."""
