@@ -26,6 +26,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from threadpoolctl import threadpool_limits
 
 from jfhpo.core.errors import unknown
 from jfhpo.core.problem import LR
@@ -49,8 +50,10 @@ FLOOR, LEAST = 1e-12, 1e-6
 
 
 class Components:
-    """Rows of related numbers, standardised, as a few principal components with a Gaussian process for each."""
+    """Rows of related numbers, standardised, as a few principal components with a Gaussian process for each. Fitted on
+    one thread: a sum over two differs in its last bit, and the search for the kernels' optimum makes more of it."""
 
+    @threadpool_limits.wrap(limits=1, user_api="blas")
     def __init__(self, x: np.ndarray, rows: np.ndarray):
         self.middle, self.spread = rows.mean(axis=0), np.maximum(rows.std(axis=0), FLOOR)
         standard = (rows - self.middle) / self.spread

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.trainer import TrainingFailed
 from jfhpo.core.trial import Cost, Fidelity, Trial
 from jfhpo.trainers.curves.trainer import CurvesTrainer
 from jfhpo.trainers.replay.run import replayed
-from jfhpo.trainers.replay.surrogate import CurveSurrogate
+from jfhpo.trainers.replay.surrogate import Components, CurveSurrogate
 from jfhpo.trainers.replay.table import Table, table
 from jfhpo.trainers.replay.trainer import ReplayTrainer
 from tests.replay.recorded import NAME, STEPS, data_set
@@ -179,6 +180,18 @@ def test_a_surrogates_noise_belongs_to_the_run(data, fitted):
     again = CurveSurrogate(data)
     assert np.array_equal(fitted.run(config, "l", 5).accuracy, again.run(config, "l", 5).accuracy)
     assert not np.array_equal(fitted.run(config, "l", 5).accuracy, fitted.run(config, "l", 6).accuracy)
+
+
+def test_the_number_of_threads_does_not_change_a_fit():
+    """200 rows are enough for the linear algebra to be cut into parts, whose sum is rounded otherwise."""
+    rng = np.random.default_rng(0)
+    x = rng.random((200, 4))
+    rows = np.sin(3 * x @ rng.standard_normal((4, 4))) + 0.1 * rng.standard_normal((200, 4))
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            found.append(Components(x, rows).predict(x[:1]))
+    assert np.array_equal(*found)
 
 
 def test_the_table_is_read_once_a_process(folder):
