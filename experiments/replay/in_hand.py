@@ -8,6 +8,7 @@ be had: what was spent when it was made, and on top the rest of its run on the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.gather import FINISHED, KEYS, Records
-from experiments.statistics.intervals import at_times, t_half_width
+from experiments.statistics.intervals import EQUAL, NO_INTERVAL, at_times, bootstrap_weights, percentiles, t_half_width
 from jfhpo.core.seeds import training_seed
 from jfhpo.core.space import config_key
 from jfhpo.trainers.replay.run import ReplayedRun
@@ -24,6 +25,8 @@ from jfhpo.trainers.replay.table import Table, table
 
 SHARES = (0.25, 0.5, 1.0)
 COLUMNS = [*KEYS, "spent", "share", "accuracy"]
+POINTS = 200
+"""Of the grid of shares on which mean curves are compared."""
 
 
 def in_hand(records: Records) -> pd.DataFrame:
@@ -92,3 +95,38 @@ def standing(found: pd.DataFrame) -> pd.DataFrame:
     summary = groups.agg(seeds=("seed", "size"), mean=("accuracy", "mean"), rank=("rank", "mean")).reset_index()
     summary["half"] = [t_half_width(part["accuracy"].tolist()) for _, part in groups]
     return summary
+
+
+def sooner(found: pd.DataFrame, method: str) -> pd.DataFrame:
+    """How much less of the budget `method` needs until it has in hand what others end with. One row per problem and
+    other method: ``target``, the other's mean at its end; ``share``, of the budget, from which on the mean of `method`
+    is never below it again (NaN: it ends below); and ``ratio``, the other's own such share to it, above 1 where
+    `method` is sooner and 0 where it is never, with the ``low`` and ``high`` ends of a bootstrap over the seeds (NaN:
+    one seed)."""
+    rows = []
+    for problem, here in found.groupby("problem", sort=False):
+        grid = np.linspace(0, max(1.0, here["share"].max()), POINTS + 1)[1:]
+        curves = {
+            name: np.array([at_times(c["share"], c["accuracy"], grid) for _, c in own.groupby("seed")])
+            for name, own in here.groupby("method", sort=False)
+        }  # (seeds, shares)
+        for other in [name for name in curves if name != method and method in curves]:
+            ours, theirs = curves[method], curves[other]
+            target = theirs[:, -1].mean()
+            (share,), (own,) = (_for_good(c.mean(axis=0)[None], target, grid) for c in (ours, theirs))
+            low, high = NO_INTERVAL
+            if min(len(ours), len(theirs)) > 1:
+                drawn = [bootstrap_weights(len(c), seed) @ c / len(c) for seed, c in enumerate((ours, theirs))]
+                again = [_for_good(means, drawn[1][:, -1], grid) for means in drawn]
+                low, high = percentiles(again[1] / again[0])
+            share = float(share)
+            row = {"problem": problem, "method": other, "target": target, "ratio": float(own) / share}
+            rows.append(row | {"share": share if math.isfinite(share) else math.nan, "low": low, "high": high})
+    return pd.DataFrame(rows, columns=["problem", "method", "target", "share", "ratio", "low", "high"])
+
+
+def _for_good(curves: np.ndarray, targets: np.ndarray | float, grid: np.ndarray) -> np.ndarray:
+    """The first time of `grid` (times,) from which on a curve (n, times) is at its target (n,) or above; ∞: never."""
+    below = curves < np.reshape(targets, (-1, 1)) - EQUAL
+    after = grid.size - np.argmax(below[:, ::-1], axis=1)
+    return np.where(below.any(axis=1), np.append(grid, math.inf)[after], grid[0])

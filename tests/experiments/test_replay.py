@@ -17,7 +17,7 @@ from experiments.gather import FINISHED, Records
 from experiments.gather import load as gather
 from experiments.replay import analysis
 from experiments.replay.heldout import errors, predictions
-from experiments.replay.in_hand import in_hand, standing
+from experiments.replay.in_hand import in_hand, sooner, standing
 from experiments.replay.sweep import SWEEPS
 from experiments.run import run_study
 from jfhpo.core.errors import UsageError
@@ -226,7 +226,7 @@ def test_held_out_predictions_are_of_configurations_that_were_not_seen(folder):
 def test_a_replayed_experiment_has_a_page(folder, tmp_path):
     from paper_figures.pages import page
 
-    for method in ("random_search", "hyperband", "tpe"):
+    for method in ("random_search", "hyperband", "jfhpo"):
         for seed in (0, 1, 2):
             settings = ["experiment=replay", f"method={method}", f"seed={seed}"]
             run_study(configured(words(folder, tmp_path, *settings)), None)
@@ -235,6 +235,8 @@ def test_a_replayed_experiment_has_a_page(folder, tmp_path):
     assert {d.name for d in made.drawings} == {"anytime", "critical_difference", "in_hand", "win_rates"}
     (held,) = made.tables[1]
     assert held.name == "in_hand" and len(held.rows) == 3 and len(held.columns) == 4
+    (times,) = made.tables[2]
+    assert times.name == "jfhpo_in_hand_sooner" and {row[0] for row in times.rows} == {"random_search", "hyperband"}
     assert made.lead[0].startswith("Recorded learning curves")
     (took,) = made.tables[-1]
     assert took.name == "pace" and len(took.rows) == 3
@@ -316,3 +318,34 @@ def test_standing_reads_the_curves_at_shares_of_the_budget():
     assert found["rank"].to_dict() == {
         ("a", 0.25): 1.5, ("a", 0.5): 1.0, ("a", 1.0): 1.5, ("b", 0.25): 1.5, ("b", 0.5): 2.0, ("b", 1.0): 1.5,
     }  # fmt: skip
+
+
+def steps_of(curves: dict[str, list[list[tuple[float, float]]]]) -> pd.DataFrame:
+    """Method -> for each seed its (share, accuracy), each beginning at (0, 0)."""
+    rows = [
+        {"problem": "p", "method": method, "seed": seed, "share": share, "accuracy": accuracy}
+        for method, seeds in curves.items()
+        for seed, own in enumerate(seeds)
+        for share, accuracy in [(0.0, 0.0), *own]
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_sooner_is_until_the_mean_holds_what_the_other_ends_with():
+    """Their means: a ends at .6, from .8 on; b has .6 at .2, falls to .5 at .3, and is at .7 for good from .4 on."""
+    a = [[(0.4, 0.2), (0.8, 0.5)], [(0.6, 0.7)]]
+    b = [[(0.2, 0.6), (0.3, 0.4), (0.4, 0.7)], [(0.2, 0.6), (0.4, 0.7)]]
+    found = sooner(steps_of({"a": a, "b": b}), "b").set_index("method")
+    assert list(found.index) == ["a"] and found.loc["a", "target"] == pytest.approx(0.6)
+    assert found.loc["a", "share"] == pytest.approx(0.4) and found.loc["a", "ratio"] == pytest.approx(2.0)
+    assert found.loc["a", "low"] <= 2.0 <= found.loc["a", "high"]
+    (never,) = sooner(steps_of({"a": a, "b": b}), "a").to_dict("records")
+    assert never["ratio"] == 0 and np.isnan(never["share"]) and never["low"] == 0
+    assert sooner(steps_of({"a": a}), "b").empty, "a method that did not run"
+    alone = sooner(steps_of({"a": a[:1], "b": b[:1]}), "b")
+    assert alone["ratio"].notna().all() and alone[["low", "high"]].isna().all(axis=None), "one seed tells no spread"
+
+
+def test_seeds_that_agree_leave_no_doubt_about_how_much_sooner_one_is():
+    found = sooner(steps_of({"a": [[(0.9, 0.5)]] * 4, "b": [[(0.3, 0.5)]] * 4}), "b")
+    assert found[["ratio", "low", "high"]].to_numpy()[0] == pytest.approx([3, 3, 3])
