@@ -32,6 +32,9 @@ from torch import Tensor
 from jfhpo.method.kernels import fidelity_kernel
 
 MAX_FIT_ITERATIONS = 75
+FIT_TOLERANCE = 1e-6
+"""A step that raises the marginal likelihood by less, in nats per observation, ends a fit: below it, length scales that
+do not matter drift on for half as many steps again."""
 MAX_FIT_ROWS = 300
 """Hyperparameters are fitted to so many observations at most, evenly spaced in the order of telling: a handful of
 numbers is known well enough from them, and a fit costs n³. The posterior is always conditioned on all."""
@@ -88,7 +91,9 @@ class Surrogate:
             torch.manual_seed(0)
             # Stopping at the iteration limit is intended; BoTorch reports it as a warning.
             warnings.filterwarnings("ignore", module="botorch|gpytorch|linear_operator")
-            fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": {"maxiter": MAX_FIT_ITERATIONS}})
+            options = {"maxiter": MAX_FIT_ITERATIONS, "ftol": FIT_TOLERANCE}
+            with _eagerly():
+                fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": options})
 
     @torch.no_grad()
     def _condition(self, Y: Tensor) -> None:
@@ -101,7 +106,7 @@ class Surrogate:
         self._alpha = torch.cholesky_solve((Y - self._mean).unsqueeze(-1), self._L).squeeze(-1)
 
     def _k(self, a: Tensor, b: Tensor, diag: bool = False) -> Tensor:
-        with lazily_evaluate_kernels(False):  # laziness saves memory at sizes that no study reaches, and costs time
+        with _eagerly():
             return to_dense(self.model.covar_module(a, b, diag=diag))
 
     def state(self) -> dict:
@@ -163,6 +168,11 @@ class Surrogate:
     def noise_sd(self) -> float:
         """Standard deviation of an observation's noise, in units of y."""
         return self._scale * self._noise**0.5
+
+
+def _eagerly() -> lazily_evaluate_kernels:
+    """Kernels as matrices at once: laziness saves memory at sizes that no study reaches, and costs time."""
+    return lazily_evaluate_kernels(False)
 
 
 def _spaced(n: int) -> np.ndarray:

@@ -6,6 +6,7 @@ people (``README.md``). ``python -m experiments.replay.build`` makes them from r
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -71,17 +72,17 @@ class DataSet:
     about: Mapping[str, Any]
     """What the recording has to say of itself: problem, space, recipe (of the target), family, versions, machine."""
 
-    @property
+    @functools.cached_property
     def space(self) -> SearchSpace:
         return SearchSpace(self.about["space"])
 
-    @property
+    @functools.cached_property
     def models(self) -> tuple[str, ...]:
         """Recorded sizes, smallest first."""
         there = set(self.runs["model"])
         return tuple(size.name for size in self.family if size.name in there)
 
-    @property
+    @functools.cached_property
     def family(self) -> tuple[ModelSize, ...]:
         return tuple(ModelSize(**size) for size in self.about["family"])
 

@@ -22,7 +22,7 @@ class ReplayTrainer(Trainer):
     - ``table``: the recorded run of its configuration. A study's space is then the list of recorded configurations, so
       that every method is told of runs that really were;
     - ``nearest``: the recorded run of the nearest configuration, under the name of the one that was asked for;
-    - ``surrogate``: curves that random forests predict (`jfhpo.trainers.replay.surrogate`).
+    - ``surrogate``: curves that Gaussian processes and a forest predict (`jfhpo.trainers.replay.surrogate`).
     """
 
     def __init__(self, data: str, serve: str = "table", folder: str | Path = DATA):
