@@ -33,11 +33,10 @@ from jfhpo.trainers.hf.shape import model_path
 from jfhpo.trainers.verl import data, models, wide_heads
 from jfhpo.trainers.verl.compose import compose, installed
 from jfhpo.trainers.verl.data import own_function, prompts_of
-from jfhpo.trainers.verl.overrides import ACTOR
 from jfhpo.trainers.verl.ranges import BATCH, N
 from jfhpo.trainers.verl.segment import MAIN, Segment
 from jfhpo.trainers.verl.settings import VerlSettings
-from jfhpo.trainers.verl.words import AGENT_LOOPS, Place, environment_of, segment_words, shape
+from jfhpo.trainers.verl.words import AGENT_LOOPS, EPOCHS, LR, Place, environment_of, segment_words, shape
 
 VALIDATION_K = 1
 """Samples per validation prompt."""
@@ -137,11 +136,9 @@ class VerlTrainer(Trainer):
         model = models.read(model_path(self.models, trial.fidelity.model))
         self.weights, on_cpu = model.weights, models.on_cpu(settings.device)
         decided = shape(trial.config, settings)
-        self.responses = decided[BATCH] * decided[N]
+        self.responses, self.epochs = decided[BATCH] * decided[N], decided[EPOCHS]
         warms_up = any("warmup" in word for word in (*settings.overrides, *trial.config))
-        self.learning_rate = held.get(
-            "learning_rate", math.nan if warms_up else decided.get(f"{ACTOR}.optim.lr", math.nan)
-        )
+        self.learning_rate = held.get("learning_rate", math.nan if warms_up else decided.get(LR, math.nan))
         # verl's task runner may be on any machine of a given cluster.
         host = "127.0.0.1" if settings.ray_address is None else socket.gethostbyname(socket.gethostname())
         self.segments += 1
@@ -200,7 +197,7 @@ class VerlTrainer(Trainer):
             self.step = self.segment.step
             tokens = round(logged["response_length/mean"] * self.responses)
             read = tokens + round(logged["prompt_length/mean"] * self.responses)
-            cost = Cost(self._now() - began, tokens, step_flops(self.weights, read, self.settings.epochs))
+            cost = Cost(self._now() - began, tokens, step_flops(self.weights, read, self.epochs))
             self._overhead.check_finite(logged, ("actor/loss", "actor/grad_norm"), self.step, cost)
             score = None
             if self.step == trial.fidelity.steps or self.step in trial.validate_at:

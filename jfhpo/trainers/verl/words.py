@@ -7,12 +7,14 @@ The horizon is always the problem's, whatever the trial's own number of steps: v
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jfhpo.core.errors import UsageError
 from jfhpo.core.trial import Config
-from jfhpo.trainers.hf.settings import ROLLOUTS
+from jfhpo.trainers.hf.settings import AT, ROLLOUTS
 from jfhpo.trainers.verl import cpu_platform
 from jfhpo.trainers.verl.overrides import ACTOR, ROLLOUT, assignments
 from jfhpo.trainers.verl.ranges import BATCH, ESTIMATOR, MICRO, MINI, N
@@ -37,6 +39,10 @@ AGENT_LOOPS = "\n".join(
     for name, cls in (("single_turn", "SingleTurn"), ("greedy", "Greedy"))
 )
 """The file of agent loops, beside the segment's others."""
+LR, EPOCHS = f"{ACTOR}.optim.lr", f"{ACTOR}.ppo_epochs"
+ASKED: Mapping[str, type] = {ESTIMATOR: str, BATCH: int, MINI: int, N: int, EPOCHS: int, LR: float}
+"""What the trainer reads of its own words, to lay out prompts and to count: also where overrides say it."""
+NUMBERS = {int: "a whole number", float: "a number"}
 RAY_ON_CPU = (
     "ray_kwargs.ray_init.num_cpus=16", "+ray_kwargs.ray_init.object_store_memory=300000000",
 )  # fmt: skip
@@ -72,7 +78,7 @@ def shape(config: Config, settings: VerlSettings) -> dict[str, Any]:
     ours: dict[str, Any] = {
         ESTIMATOR: settings.advantage,
         BATCH: settings.prompts_per_step,
-        f"{ACTOR}.ppo_epochs": settings.epochs,
+        EPOCHS: settings.epochs,
         f"{ACTOR}.optim.weight_decay": settings.weight_decay,
         N: ROLLOUTS,
         f"{ACTOR}.use_kl_loss": True,  # or no divergence from the reference is measured, and no rule could watch it
@@ -81,17 +87,23 @@ def shape(config: Config, settings: VerlSettings) -> dict[str, Any]:
         f"{ROLLOUT}.tensor_model_parallel_size": 1,
     }
     given = dict(word.partition("=")[::2] for word in settings.overrides if not word.startswith("+"))
-    found = {key: value for key, value in ours.items() if key not in given} | assignments(config)
-    batch, n = (int(found.get(key, given.get(key))) for key in (BATCH, N))
-    found |= {BATCH: batch, N: n}
-    if MINI not in found and MINI not in given:
-        found[MINI] = batch // settings.minibatches
-    mini = int(found.get(MINI, given.get(MINI)))
+    found = {key: value for key, value in ours.items() if key not in given}
+    found |= {key: given[key] for key in ASKED if key in given} | assignments(config)
+    found |= {key: _read(key, found[key], kind) for key, kind in ASKED.items() if key in found}
+    batch, n = found[BATCH], found[N]
+    mini = found.setdefault(MINI, batch // settings.minibatches)
     micro = settings.micro_batch or max(1, mini * n // settings.gpus)
     for key in (MICRO, f"{REF}.log_prob_micro_batch_size_per_gpu", f"{ROLLOUT}.log_prob_micro_batch_size_per_gpu"):
         if key not in found and key not in given:
             found[key] = micro
     return found
+
+
+def _read(key: str, value: Any, kind: type) -> Any:
+    try:
+        return kind(value)
+    except ValueError:  # a number is one already where a search space says it
+        raise UsageError(f"{AT}.overrides: {key}={value} must be {NUMBERS[kind]}") from None
 
 
 def segment_words(config: Config, settings: VerlSettings, place: Place) -> list[str]:

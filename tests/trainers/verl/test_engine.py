@@ -156,8 +156,21 @@ def test_what_the_study_searches_wins_over_what_the_problem_sets(place):
 
 def test_what_the_problem_sets_in_verls_words_is_what_a_step_is():
     """The trainer lays out prompts and counts tokens by it."""
-    found = shape({}, VerlSettings(overrides=("data.train_batch_size=32", f"{R}.n=6")))
+    settings = VerlSettings(
+        overrides=("data.train_batch_size=32", f"{R}.n=6", f"{A}.ppo_epochs=3", f"{A}.optim.lr=2e-6")
+    )
+    found = shape({}, settings)
     assert (found["data.train_batch_size"], found[f"{R}.n"]) == (32, 6)
+    assert (found[f"{A}.ppo_epochs"], found[f"{A}.optim.lr"]) == (3, 2e-6)
+    assert shape({"lr": 1e-5}, settings)[f"{A}.optim.lr"] == 1e-5
+    with pytest.raises(UsageError, match=r"overrides: data.train_batch_size=many must be a whole number"):
+        shape({}, VerlSettings(overrides=("data.train_batch_size=many",)))
+
+
+def test_grpovi_in_verls_words_takes_its_bounds_along_too(place):
+    settings = VerlSettings(overrides=("algorithm.adv_estimator=grpovi",), reward_bounds=(-1.0, 1.0))
+    found = words({}, settings, place)
+    assert found["algorithm.grpovi.low"] == "-1.0" and found["trainer.jfhpo.grpovi"] == "True"
 
 
 def test_a_segment_goes_on_from_a_checkpoint_with_the_same_horizon(place, tmp_path):
