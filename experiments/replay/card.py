@@ -22,7 +22,7 @@ def card(data: DataSet) -> str:
     return f"""# Recorded learning curves: {data.name}
 
 `jfhpo.replay.load("{data.name}")` reads them. {runs["configuration"].nunique()} configurations, {len(runs)} training
-runs of {data.max_steps} steps on {", ".join(data.models)}, {len(data.curves):,} steps.
+runs of {data.max_steps} steps on {", ".join(data.models)}, {(data.curves["step"] > 0).sum():,} steps.
 
 ## How it was made
 
@@ -53,12 +53,12 @@ Accuracy in shares; `seconds` of CPU for a full run without validation. Folds 0 
 ## What it is not
 
 The table knows its own configurations only. Test accuracy is of full runs; a run that was cut has its validation
-accuracy in place of it. With one seed a method can be lucky or unlucky in the same way in every study of it: over many
-studies it is the methods' own randomness that is averaged out, not the training's.
+accuracy in place of it. Of a configuration with one seed every study sees the same run, whatever its own seed: over
+many studies it is the methods' own randomness that is averaged out, hardly the training's.
 
 Licence: {LICENCE}. The questions are generated; there is no personal data in it.
 
-Rebuild: `python -m experiments.record 'problem=[{data.name}]' 'models=[{",".join(data.models)}]' configs=128`, then
+Rebuild: `{_record(data)}`, then
 `{REBUILD}`.
 """
 
@@ -71,6 +71,15 @@ def _seconds(about: Mapping[str, Any]) -> str:
     machine = about["machine"]
     return f"""- Seconds are CPU seconds of the single-threaded trainer, as a study charges them, on: {machine}; other
   programs ran beside it, which makes single steps differ by some ten per cent. Tokens and FLOPs are exact."""
+
+
+def _record(data: DataSet) -> str:
+    """The command that records as much."""
+    seeds = data.runs.groupby("configuration")["seed"].nunique()
+    words = [f"'problem=[{data.name}]' 'models=[{','.join(data.models)}]' configs={len(seeds)}"]
+    if (most := seeds.max()) > 1:
+        words.append(f"seeds={most} repeated={(seeds == most).sum()}")
+    return " ".join(["python -m experiments.record", *words])
 
 
 def contents(data: DataSet) -> pd.DataFrame:
