@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,11 @@ def _value(value: Any) -> str:
 def _studies(records: Records, problem: str) -> str:
     """For each study what it recommends, what became of its trials and why, and its result."""
     part, rows, details = records.of(problem), [], []
+    searches = dict(list(part.trials[part.trials["phase"] == "search"].groupby(["method", "seed"])))
     for study in part.studies.itertuples():
-        trials = part.trials[(part.trials["method"] == study.method) & (part.trials["seed"] == study.seed)]
-        search = trials[trials["phase"] == "search"]
-        counts = [f"{n} {s.value.replace('_', ' ')}" for s in Status if (n := int((search["status"] == s).sum()))]
+        search = searches.get((study.method, study.seed), part.trials[:0])
+        ended = Counter(search["status"])
+        counts = [f"{n} {s.value.replace('_', ' ')}" for s in Status if (n := ended[s])]
         reasons = [f"{n} {reason.replace('_', ' ', 1)}" for reason, n in analysis.stop_reasons(search).items()]
         tested = study.greedy is not None and study.greedy == study.greedy
         result = f"{percent(study.mean_at_k)} / {percent(study.greedy)}" if tested else study.state

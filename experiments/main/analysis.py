@@ -126,22 +126,21 @@ def search_costs(records: Records) -> pd.DataFrame:
     optimizer_seconds, and per trial that the budget did not cut ``per_trial`` and ``scratch_per_trial``: seconds, and
     those without checkpoint reuse; NaN where there is none. Trials of the final phase are not counted."""
     ended = records.trials[(records.trials["phase"] == "search") & records.trials["status"].notna()]
-    rows = []
-    by_study = dict(list(ended.groupby(KEYS)))
-    for study in records.studies[records.studies["state"].isin([FINISHED, UNTESTED])].itertuples():
-        trials = by_study.get((study.problem, study.method, study.seed), ended.iloc[:0])
-        statuses = Counter(trials["status"])
-        whole = trials[trials["status"] != Status.CUT]
-        rows.append(
-            {"problem": study.problem, "method": study.method, "seed": study.seed, "trials": len(trials)}
-            | {s.value: statuses.get(s.value, 0) for s in Status}
-            | {name: float(trials[name].astype(float).sum()) for name in ("seconds", "tokens")}
-            | {"optimizer_seconds": float(study.optimizer_seconds)}
-            | {"per_trial": whole["seconds"].astype(float).mean()}
-            | {"scratch_per_trial": whole["scratch_seconds"].astype(float).mean()}
-        )
+    studies = records.studies[records.studies["state"].isin([FINISHED, UNTESTED])]
+    found = studies[[*KEYS, "optimizer_seconds"]].astype({"optimizer_seconds": float}).set_index(KEYS)
+    numbers = ended[KEYS].assign(
+        **{name: ended[name].astype(float) for name in ("seconds", "tokens", "scratch_seconds")}
+    )
+    statuses = pd.crosstab([ended[name] for name in KEYS], ended["status"]) if len(ended) else pd.DataFrame()
+    whole = numbers[ended["status"] != Status.CUT].groupby(KEYS)[["seconds", "scratch_seconds"]].mean()
+    counts = {s.value: statuses.get(s.value, pd.Series(dtype=int)) for s in Status}
+    columns = {"trials": numbers.groupby(KEYS).size(), **counts, **numbers.groupby(KEYS)[["seconds", "tokens"]].sum()}
+    for name, column in columns.items():
+        found[name] = column.reindex(found.index).fillna(0)
+    found["per_trial"], found["scratch_per_trial"] = (whole[name].reindex(found.index) for name in whole)
     money = ["seconds", "tokens", "optimizer_seconds", "per_trial", "scratch_per_trial"]
-    return pd.DataFrame(rows, columns=[*KEYS, "trials", *(s.value for s in Status), *money])
+    counted = ["trials", *(s.value for s in Status)]
+    return found.astype(dict.fromkeys(counted, int)).reset_index()[[*KEYS, *counted, *money]]
 
 
 def efficiency(records: Records) -> pd.DataFrame:
@@ -250,8 +249,8 @@ def stop_reasons(trials: pd.DataFrame) -> dict[str, int]:
     first word), failed ones by their reason, cut ones by the budget: ``{"early_stopped: kl_growth": 3, "cut": 1}``."""
     ended = trials[trials["status"].notna() & (trials["status"] != Status.COMPLETED)]
     words = []
-    for trial in ended.itertuples():
-        reason = trial.reason or "no reason given"
+    for status, said in zip(ended["status"], ended["reason"], strict=True):
+        reason = said or "no reason given"
         why = {Status.EARLY_STOPPED: f": {reason.split()[0].rstrip(':')}", Status.FAILED: f": {reason}"}
-        words.append(trial.status + why.get(trial.status, ""))
+        words.append(status + why.get(status, ""))
     return dict(sorted(Counter(words).items()))

@@ -35,14 +35,16 @@ def in_hand(records: Records) -> pd.DataFrame:
     recorded) and ends with the study's own test. Of finished studies on the table, with one worker; others are left
     out."""
     studies = records.studies[(records.studies["state"] == FINISHED) & (records.studies["workers"] == 1)]
-    trials = dict(list(records.trials.groupby(KEYS, sort=False)))
+    trials: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for trial in records.trials.sort_values("trial", kind="stable").to_dict("records"):
+        trials.setdefault(tuple(trial[name] for name in KEYS), []).append(trial)
     rows: list[dict[str, Any]] = []
     for study in studies.to_dict("records"):
         simulation = study["simulation"] or {}
         if simulation.get("serve") == "table":
             key = tuple(study[name] for name in KEYS)
             known = table(simulation["data"], Path(simulation["folder"]))
-            for spent, accuracy in _changes(study, trials[key].sort_values("trial").to_dict("records"), known):
+            for spent, accuracy in _changes(study, trials[key], known):
                 row = dict(zip(KEYS, key, strict=True)) | {"spent": spent, "share": spent / study["budget"]}
                 rows.append(row | {"accuracy": accuracy})
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -7,6 +7,7 @@ interval (NaN): how it varies was not seen. Values that are not finite are refus
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -71,9 +72,12 @@ def iqm(values: Sequence[float] | np.ndarray, axis: int | None = None) -> float 
 # ---- resampling ------------------------------------------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=8)
 def bootstrap_weights(n: int, seed: int = 0) -> np.ndarray:
-    """Multiplicities of `RESAMPLES` draws of n from n with replacement."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(float)
+    """Multiplicities of `RESAMPLES` draws of n from n with replacement; kept, so read-only."""
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(float)
+    weights.flags.writeable = False
+    return weights
 
 
 def percentiles(draws: np.ndarray) -> tuple[float, float]:
