@@ -64,7 +64,7 @@ class Study:
         # The optimizer's seconds are this machine's, a simulated trainer's are not: adding them up would mean nothing.
         self.history = History(problem, charge_optimizer=not trainer.simulated)
         self.costs = CostModel(problem)
-        self.reserve = Reserve(problem, self.history, self.costs)
+        self.reserve = Reserve(problem, self.history, self.costs, self._resumable)
         self.open: dict[int, TrialRun] = {}
         """Trials asked and not told."""
 

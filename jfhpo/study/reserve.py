@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jfhpo.core.cost_model import CostModel
 from jfhpo.core.problem import Problem
 from jfhpo.core.trial import Config
@@ -18,21 +20,20 @@ that never leaves the proxy had each of its first three final runs cut at 42 to 
 class Reserve:
     """In the problem's cost unit."""
 
-    def __init__(self, problem: Problem, history: History, costs: CostModel):
-        self.problem, self.history, self.costs = problem, history, costs
+    def __init__(self, problem: Problem, history: History, costs: CostModel, resumable: Callable[[Config], int]):
+        """`resumable`: of a configuration, the steps on the target that its final run need not repeat."""
+        self.problem, self.history, self.costs, self.resumable = problem, history, costs, resumable
         self.held_for: Config | None = None
         """The configuration whose final run had its cost held back when the last trial was asked for."""
 
     def needed(self, config: Config | None) -> float:
-        """For training this configuration on the target: nothing where a trial did so already in full.
-
-        Shorter runs of it on the target are not credited: a final run that is cut is worse than a little budget left
-        over.
-        """
+        """For the steps on the target that this configuration's final run has yet to make, `resumable` ones being paid:
+        nothing where a trial made all of them."""
         if config is None or self.history.full_run(config) is not None:
             return 0.0
         margin = MARGIN if self.problem.target in self.costs.steps else UNSEEN_MARGIN
-        return margin * (self.costs.expect(self.problem.target, config, self.problem.max_steps) or 0.0)
+        steps = self.problem.max_steps - self.resumable(config)
+        return margin * (self.costs.expect(self.problem.target, config, steps) or 0.0)
 
     def choose(self, newest: Config, left: float) -> tuple[Config, bool]:
         """The configuration to train with what is left, and whether that passes over the `newest` recommendation.

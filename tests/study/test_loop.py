@@ -65,6 +65,17 @@ def test_the_final_run_is_held_back_from_the_search(tmp_path):
     assert summary["spent"]["flops"] > STEP * 40
 
 
+@pytest.mark.parametrize("reuse", [True, False])
+def test_only_what_the_final_run_has_yet_to_train_is_held_back(tmp_path, reuse):
+    """Ten steps are left after the first trial: enough for its last five and a quarter more, not for twenty."""
+    trials = [trial(0, lr=1e-3, model="large", steps=15), trial(1, lr=2e-3, steps=10)]
+    summary = scripted(tmp_path, *trials, reuse=reuse, budget=STEP * 25).run()
+    assert [e["phase"] for e in events(tmp_path, "asked")] == ["search", *(["search"] if reuse else []), "final"]
+    assert summary["recommended"] == {"lr": 1e-3}
+    ended = ("completed", 20) if reuse else ("cut", 10)
+    assert (summary["final"]["status"], summary["final"]["steps"]) == ended
+
+
 class Fickle(Scripted):
     """Falls for whatever it was told last."""
 
