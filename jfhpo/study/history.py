@@ -59,6 +59,13 @@ class History:
     def steps_known(self, config: Config, model: str) -> int:
         return len(self._curves.get((config_key(config), model), ()))
 
+    def pace(self, config: Config, model: str) -> float:
+        """What a step of this configuration cost of late: the mean over the later half of its known steps, in the
+        problem's cost unit; 0 where none is known."""
+        curve = self._curves.get((config_key(config), model), ())
+        later = [record.cost.of(self.problem.cost_unit) for record in curve[len(curve) // 2 :]]
+        return sum(later) / len(later) if later else 0.0
+
     def runs(self, config: Config, status: Status) -> list[TrialResult]:
         """Search trials of this configuration at the fidelity that counts, that ended so."""
         return [r for r in self._full.get(config_key(config), ()) if r.status is status]

@@ -28,20 +28,21 @@ class Reserve:
 
     def needed(self, config: Config | None) -> float:
         """For the steps on the target that this configuration's final run has yet to make, `resumable` ones being paid:
-        nothing where a trial made all of them."""
+        nothing where a trial made all of them. What its own last steps cost counts where it is more than expected."""
         if config is None or self.history.full_run(config) is not None:
             return 0.0
-        margin = MARGIN if self.problem.target in self.costs.steps else UNSEEN_MARGIN
-        steps = self.problem.max_steps - self.resumable(config)
-        return margin * (self.costs.expect(self.problem.target, config, steps) or 0.0)
+        target, known = self.problem.target, self.resumable(config)
+        margin, steps = MARGIN if target in self.costs.steps else UNSEEN_MARGIN, self.problem.max_steps - known
+        expected = self.costs.expect(target, config, steps) or 0.0
+        return margin * max(expected, steps * self.history.pace(config, target))
 
     def choose(self, newest: Config, left: float) -> tuple[Config, bool]:
         """The configuration to train with what is left, and whether that passes over the `newest` recommendation.
 
         The last result can make a favourite of a configuration for which nothing was held back; then it is the one
-        before, for which it was.
+        before, for which it was, unless that has since turned out to need even more.
         """
-        before, left = self.held_for, max(left, 0.0)  # a budget's last step goes beyond it
-        if before is not None and self.needed(newest) > left >= self.needed(before):
-            return before, True
+        needed, left = self.needed(newest), max(left, 0.0)  # a budget's last step goes beyond it
+        if self.held_for is not None and left < needed > self.needed(self.held_for):
+            return self.held_for, True
         return newest, False

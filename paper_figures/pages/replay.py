@@ -49,12 +49,13 @@ def said(records: Records) -> str:
             data = load(task)
         except UsageError:  # a data set of one's own, elsewhere
             continue
-        seeds = data.runs["seed"].nunique()
-        counts.append(f"{task}: {data.runs['configuration'].nunique()} configurations, {seeds} training seed(s)")
+        seeds = data.runs.groupby("configuration")["seed"].nunique()
+        more = f", {(seeds > 1).sum()} of them with {seeds.max()} training seeds" if seeds.max() > 1 else ""
+        counts.append(f"{task}: {len(seeds)} configurations{more}")
     of = f" {'; '.join(counts)}." if counts else ""
     return (
         f"{WHAT}{of} Seeds differ by what methods draw, not by how training went: intervals and tests speak of these "
-        "recordings, and not of other training runs."
+        "recordings, and hardly of other training runs."
     )
 
 
