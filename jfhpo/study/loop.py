@@ -64,7 +64,7 @@ class Study:
         # The optimizer's seconds are this machine's, a simulated trainer's are not: adding them up would mean nothing.
         self.history = History(problem, charge_optimizer=not trainer.simulated)
         self.costs = CostModel(problem)
-        self.reserve = Reserve(problem, self.history, self.costs, self._resumable)
+        self.reserve = Reserve(problem, self.history, self.costs, self._resumable, settings.workers)
         self.open: dict[int, TrialRun] = {}
         """Trials asked and not told."""
 
@@ -133,7 +133,7 @@ class Study:
             return None
         began = time.process_time()
         favourite = self._favourite()
-        if self._left() <= self.reserve.needed(favourite):
+        if self._left() <= self.reserve.held_back(favourite):
             return None
         run = self._ask(favourite)
         if run is not None:
@@ -141,7 +141,7 @@ class Study:
         return run
 
     def _ask(self, favourite: Config | None) -> TrialRun | None:
-        reserve = self.reserve.needed(favourite)
+        reserve = self.reserve.held_back(favourite)
         trial = self.optimizer.ask()
         if trial is None:
             return None

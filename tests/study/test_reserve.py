@@ -81,3 +81,12 @@ def test_what_is_left_goes_to_the_newest_favourite_if_it_pays_for_it_and_else_to
     assert told.reserve.choose(A, need["A"] - 1) == (A, False), "the one before needs more still"
     told.reserve.held_for = None
     assert told.reserve.choose(A, -1.0) == (A, False)
+
+
+def test_every_other_worker_may_be_in_the_middle_of_a_step():
+    told = Told()
+    told.trial(A, [10.0] * 10)
+    told.reserve.workers = 4
+    assert told.reserve.held_back(A) == pytest.approx(MARGIN * 100 + 3 * 10)
+    told.trial(B, [10.0] * 20)
+    assert told.reserve.held_back(B) == told.reserve.held_back(None) == 0, "nothing is to be trained"
