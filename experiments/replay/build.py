@@ -38,6 +38,7 @@ from jfhpo.replay.dataset import (
     load,
 )
 from jfhpo.study.records import RECORDS, read_records, write_atomically
+from jfhpo.trainers.replay.surrogate import CurveSurrogate
 
 HELP = f"""Make the data set of recorded curves.
 
@@ -115,6 +116,13 @@ def build(recording: Path, out: Path) -> DataSet:
     return data
 
 
+def with_surrogate(data: DataSet, out: Path) -> DataSet:
+    """Also in ``dataset.json``: the kernels of the curves' surrogate, so that it is the same wherever it is used."""
+    found = CurveSurrogate(data).kernels
+    write_atomically(out / data.name / ABOUT, json.dumps({**data.about, "surrogate": found}, indent=1) + "\n")
+    return load(data.name, out)
+
+
 def main(words: Sequence[str]) -> int:
     if any(w in ("-h", "--help") for w in words):
         print(HELP)
@@ -127,7 +135,7 @@ def main(words: Sequence[str]) -> int:
         if not found:
             raise UsageError(f"there are no recordings in {source}; make them with: python -m experiments.record")
         for recording in found:
-            print(build(recording, out))
+            print(with_surrogate(build(recording, out), out))
         return 0
 
     return exit_code(command)

@@ -50,18 +50,22 @@ FLOOR, LEAST = 1e-12, 1e-6
 
 
 class Components:
-    """Rows of related numbers, standardised, as a few principal components with a Gaussian process for each. Fitted on
-    one thread: a sum over two differs in its last bit, and the search for the kernels' optimum makes more of it."""
+    """Rows of related numbers, standardised, as a few principal components with a Gaussian process for each. On one
+    thread: a sum over two differs in its last bit, and the search for the kernels' optimum makes more of it."""
 
     @threadpool_limits.wrap(limits=1, user_api="blas")
-    def __init__(self, x: np.ndarray, rows: np.ndarray):
+    def __init__(self, x: np.ndarray, rows: np.ndarray, kernels: Sequence[Sequence[float]] | None = None):
+        """`x` (n, D), `rows` (n, columns); `kernels` as another one has them, or else they are searched for."""
         self.middle, self.spread = rows.mean(axis=0), np.maximum(rows.std(axis=0), FLOOR)
         standard = (rows - self.middle) / self.spread
-        parts = PCA(min(COMPONENTS, len(rows) - 1)).fit(standard)
+        parts = PCA(min(COMPONENTS, len(rows) - 1), svd_solver="full").fit(standard)  # else random for many rows
         kept = 1 + int(np.searchsorted(np.cumsum(parts.explained_variance_ratio_), KEPT))
         self.directions = parts.components_[:kept]  # (K, columns)
         scores = standard @ self.directions.T
-        self.processes = [_process(x, scores[:, k]) for k in range(scores.shape[1])]
+        known = kernels or [None] * scores.shape[1]
+        self.processes = [_process(x, scores[:, k], known[k]) for k in range(scores.shape[1])]
+        self.kernels = [process.kernel_.theta.tolist() for process in self.processes]
+        """Of each component, its kernel's hyperparameters in logarithms."""
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Rows (n, columns) at the features (n, D)."""
@@ -72,7 +76,10 @@ class Components:
 class CurveSurrogate:
     """Fitted to the completed runs of a data set, or to `runs` of them (numbers)."""
 
-    def __init__(self, data: DataSet, runs: Sequence[int] | None = None):
+    def __init__(self, data: DataSet, runs: Sequence[int] | None = None, kernels: Mapping[str, Any] | None = None):
+        """`kernels` as another surrogate has them, or else they are searched for, which takes seconds and differs with
+        the last bit of whatever the machine computes."""
+        kernels = kernels or {}
         self.data, self.space = data, data.space
         done = data.runs[data.runs["status"] == "completed"]
         rows = (done if runs is None else done[done["run"].isin(list(runs))]).to_dict("records")
@@ -84,9 +91,10 @@ class CurveSurrogate:
         recorded = [known.columns(row["run"]) for row in rows]
         tests = [row["test_mean_at_k"] for row in rows]
         accuracy = [[*self._accuracy(c), test] for c, test in zip(recorded, tests, strict=True)]
-        self.accuracy = Components(x, np.array(accuracy))
+        self.accuracy = Components(x, np.array(accuracy), kernels.get("accuracy"))
         costs = [_costs(c, row) for c, row in zip(recorded, rows, strict=True)]
-        self.costs = Components(x, np.log(np.maximum(costs, LEAST)))
+        self.costs = Components(x, np.log(np.maximum(costs, LEAST)), kernels.get("costs"))
+        self.kernels = {"accuracy": self.accuracy.kernels, "costs": self.costs.kernels}
         dynamics = np.array([np.concatenate([_forward(m, c[m][1:]) for m in METRICS]) for c in recorded])
         self.middle, self.spread = dynamics.mean(axis=0), np.maximum(dynamics.std(axis=0), FLOOR)
         self.forest = ExtraTreesRegressor(TREES, random_state=0).fit(x, (dynamics - self.middle) / self.spread)
@@ -145,9 +153,12 @@ class CurveSurrogate:
         return replayed(row, columns)
 
 
-def _process(x: np.ndarray, y: np.ndarray) -> GaussianProcessRegressor:
-    """Matérn-5/2 with a length scale per feature and learned noise, at the optimum of its marginal likelihood."""
+def _process(x: np.ndarray, y: np.ndarray, theta: Sequence[float] | None) -> GaussianProcessRegressor:
+    """Matérn-5/2 with a length scale per feature and learned noise, with these hyperparameters or at the optimum of its
+    marginal likelihood."""
     kernel = ConstantKernel(1.0) * Matern(np.ones(x.shape[1]), (0.05, 30.0), nu=2.5) + WhiteKernel(0.02, (1e-4, 1.0))
+    if theta is not None:
+        return GaussianProcessRegressor(kernel.clone_with_theta(theta), optimizer=None, normalize_y=True).fit(x, y)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound: an inert hyperparameter
         return GaussianProcessRegressor(kernel, normalize_y=True).fit(x, y)
@@ -177,5 +188,6 @@ def _normal(config: Config, model: str, seed: int, count: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def surrogate(name: str, folder: Path = DATA) -> CurveSurrogate:
-    """Of a task, fitted once a process."""
-    return CurveSurrogate(table(name, folder).data)
+    """Of a task, fitted once a process, with the kernels that its data set has."""
+    data = table(name, folder).data
+    return CurveSurrogate(data, kernels=data.about.get("surrogate"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from threadpoolctl import threadpool_limits
 from jfhpo.core.errors import UsageError
 from jfhpo.core.trainer import TrainingFailed
 from jfhpo.core.trial import Cost, Fidelity, Trial
+from jfhpo.replay.dataset import describe, names
 from jfhpo.trainers.curves.trainer import CurvesTrainer
 from jfhpo.trainers.replay.run import replayed
-from jfhpo.trainers.replay.surrogate import Components, CurveSurrogate
+from jfhpo.trainers.replay.surrogate import Components, CurveSurrogate, surrogate
 from jfhpo.trainers.replay.table import Table, table
 from jfhpo.trainers.replay.trainer import ReplayTrainer
 from tests.replay.recorded import NAME, STEPS, data_set
@@ -192,6 +194,30 @@ def test_the_number_of_threads_does_not_change_a_fit():
         with threadpool_limits(threads, "blas"):
             found.append(Components(x, rows).predict(x[:1]))
     assert np.array_equal(*found)
+
+
+def test_components_of_many_rows_are_not_drawn_at_random():
+    """Above 500 rows scikit-learn's own choice of a solver is a random one, from the process's generator."""
+    rng = np.random.default_rng(0)
+    x, rows = rng.random((600, 3)), rng.standard_normal((600, 60))
+    kernels = [[0.0] * 5] * 4
+    found = [Components(x, rows, kernels).predict(x[:1]) for _ in range(2)]
+    assert np.array_equal(*found)
+
+
+def test_a_surrogate_with_the_kernels_of_another_is_that_one(data, fitted):
+    again = CurveSurrogate(data, kernels=json.loads(json.dumps(fitted.kernels)))
+    config = data.config(0)
+    for ours, theirs in zip(fitted.run(config, "l", 5).records, again.run(config, "l", 5).records, strict=True):
+        assert ours.cost.seconds == pytest.approx(theirs.cost.seconds, rel=1e-9)
+    assert again.kernels == fitted.kernels
+
+
+@pytest.mark.parametrize("task", names())
+def test_the_shipped_data_brings_the_kernels_of_its_surrogate(task):
+    shipped = describe(task)["surrogate"]
+    assert shipped["accuracy"] and shipped["costs"]
+    assert surrogate(task).kernels == shipped
 
 
 def test_the_table_is_read_once_a_process(folder):
