@@ -25,6 +25,7 @@ KL_TYPES = tuple(f"{k}{plus}" for k in ("kl", "k1", "abs", "mse", "k2", "low_var
 BATCH, MINI, MICRO = "data.train_batch_size", f"{ACTOR}.ppo_mini_batch_size", f"{ACTOR}.ppo_micro_batch_size_per_gpu"
 N, GPUS, NODES = f"{ROLLOUT}.n", "trainer.n_gpus_per_node", "trainer.nnodes"
 LONGEST = f"{ROLLOUT}.max_model_len"
+LR, EPOCHS = f"{ACTOR}.optim.lr", f"{ACTOR}.ppo_epochs"
 LENGTHS = ("data.max_prompt_length", "data.max_response_length")
 ESTIMATOR, KL_SWITCH, DYNAMIC = "algorithm.adv_estimator", f"{ACTOR}.use_kl_loss", f"{ACTOR}.use_dynamic_bsz"
 
@@ -36,7 +37,7 @@ COUNT: Range = (lambda v: v >= 1 and v == int(v), "a whole number from 1 on")
 FREQUENCY: Range = (lambda v: v == -1 or (v >= 1 and v == int(v)), "a whole number from 1 on, or -1 for never")
 
 NUMBERS: Mapping[str, Range] = {
-    f"{ACTOR}.optim.lr": ABOVE_0,
+    LR: ABOVE_0,
     f"{ACTOR}.optim.weight_decay": FROM_0,
     f"{ACTOR}.optim.clip_grad": ABOVE_0,
     f"{ACTOR}.optim.lr_warmup_steps_ratio": SHARE,
@@ -46,7 +47,7 @@ NUMBERS: Mapping[str, Range] = {
     f"{ACTOR}.clip_ratio_c": (lambda v: v > 1, "a number above 1"),
     f"{ACTOR}.kl_loss_coef": FROM_0,
     f"{ACTOR}.entropy_coeff": FROM_0,
-    f"{ACTOR}.ppo_epochs": COUNT,
+    EPOCHS: COUNT,
     MINI: COUNT,
     MICRO: COUNT,
     f"{ROLLOUT}.temperature": ABOVE_0,

@@ -33,10 +33,10 @@ from jfhpo.trainers.hf.shape import model_path
 from jfhpo.trainers.verl import data, models, wide_heads
 from jfhpo.trainers.verl.compose import compose, installed
 from jfhpo.trainers.verl.data import own_function, prompts_of
-from jfhpo.trainers.verl.ranges import BATCH, N
+from jfhpo.trainers.verl.ranges import BATCH, EPOCHS, LR, N
 from jfhpo.trainers.verl.segment import MAIN, Segment
 from jfhpo.trainers.verl.settings import VerlSettings
-from jfhpo.trainers.verl.words import AGENT_LOOPS, EPOCHS, LR, Place, environment_of, segment_words, shape
+from jfhpo.trainers.verl.words import AGENT_LOOPS, Place, environment_of, segment_words, shape
 
 VALIDATION_K = 1
 """Samples per validation prompt."""

@@ -17,7 +17,7 @@ from jfhpo.core.trial import Config
 from jfhpo.trainers.hf.settings import AT, ROLLOUTS
 from jfhpo.trainers.verl import cpu_platform
 from jfhpo.trainers.verl.overrides import ACTOR, ROLLOUT, assignments
-from jfhpo.trainers.verl.ranges import BATCH, ESTIMATOR, MICRO, MINI, N
+from jfhpo.trainers.verl.ranges import BATCH, EPOCHS, ESTIMATOR, LR, MICRO, MINI, N
 from jfhpo.trainers.verl.settings import VerlSettings
 
 REF, MODEL = "actor_rollout_ref.ref", "actor_rollout_ref.model"
@@ -39,7 +39,7 @@ AGENT_LOOPS = "\n".join(
     for name, cls in (("single_turn", "SingleTurn"), ("greedy", "Greedy"))
 )
 """The file of agent loops, beside the segment's others."""
-LR, EPOCHS = f"{ACTOR}.optim.lr", f"{ACTOR}.ppo_epochs"
+
 ASKED: Mapping[str, type] = {ESTIMATOR: str, BATCH: int, MINI: int, N: int, EPOCHS: int, LR: float}
 """What the trainer reads of its own words, to lay out prompts and to count: also where overrides say it."""
 NUMBERS = {int: "a whole number", float: "a number"}
