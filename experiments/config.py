@@ -275,7 +275,7 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
     )
     arguments = runs.arguments(conf)
     return problem, TrainerSpec(
-        runs.name, runs.trainer, arguments, runs.version(arguments), runs.simulated, runs.packed
+        runs.name, runs.trainer, arguments, runs.version(arguments), runs.simulated, runs.packed, runs.gpus_each(conf)
     )
 
 

@@ -35,6 +35,7 @@ from experiments.simulate import simulate
 from experiments.sweeps import studies_of, sweeps
 from jfhpo.core.errors import UsageError, unknown
 from jfhpo.core.words import exit_code, key_value, several
+from jfhpo.study.executors import gpus
 from jfhpo.study.methods import method
 from jfhpo.study.records import RECORDS, SUMMARY
 
@@ -81,6 +82,10 @@ class Job:
     note: str = "waiting"
     task: Any = field(default=None)
     simulated: bool = False
+    gpus: int = 0
+    """Of this machine, to itself: its workers', where there are so many; 0: it sees all of them."""
+    slot: int = 0
+    """Which of the processes at once it is."""
 
     @property
     def title(self) -> str:
@@ -200,6 +205,7 @@ def check(jobs: Sequence[Job]) -> None:
         row = job.folder.parent  # its seeds differ in nothing else
         parts = built[row] = built.get(row) or build_study(job.config)
         job.planned, job.simulated = parts.settings.planned(parts.optimizer.planned), parts.trainer.simulated
+        job.gpus = parts.trainer.gpus_each * parts.settings.workers
 
 
 def announcement(missing: Sequence[Job], of: int, at_once: int, bases: int) -> str:
@@ -267,6 +273,7 @@ def run_jobs(jobs: list[Job], at_once: int, console: Console) -> list[Job]:
     waiting, running, failed = list(jobs), [], []
     view = progress_view(console)
     budgets = sum(job.config.budget for job in jobs)
+    here = gpus.visible() if any(job.gpus for job in jobs) else []
     overall = view.add_task(f"{len(jobs)} studies", total=budgets, note="")
     for job in jobs:
         job.task = view.add_task(job.title, total=job.config.budget, note=job.note, start=False)
@@ -274,7 +281,9 @@ def run_jobs(jobs: list[Job], at_once: int, console: Console) -> list[Job]:
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:
-                    running.append(_launch(waiting.pop(0)))
+                    job = waiting.pop(0)
+                    job.slot = min(set(range(at_once)) - {other.slot for other in running})
+                    running.append(_launch(job, gpus.of_worker(job.slot, job.gpus, here)))
                     view.start_task(running[-1].task)
                 time.sleep(0.5)
                 for job in list(running):
@@ -295,10 +304,12 @@ def run_jobs(jobs: list[Job], at_once: int, console: Console) -> list[Job]:
     return failed
 
 
-def _launch(job: Job) -> Job:
+def _launch(job: Job, environment: Mapping[str, str]) -> Job:
     command = [sys.executable, "-m", "experiments.run", *job.words]
     with job.open_log().open("w") as log:
-        job.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        job.process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=os.environ | environment
+        )
     return job
 
 

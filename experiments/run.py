@@ -30,6 +30,7 @@ from jfhpo.core.problem import Problem
 from jfhpo.core.words import exit_code
 from jfhpo.dynamics.early_stopping import rules
 from jfhpo.study.checkpoints import CheckpointRegistry
+from jfhpo.study.executors import gpus
 from jfhpo.study.executors.choice import executor_name
 from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.loop import Registry, Study
@@ -157,15 +158,16 @@ def _refuse_other(path: Path, held: dict[str, Any], wanted: dict[str, Any], pref
 
 def check_machine(config: DictConfig) -> None:
     """A `UsageError` where the study needs more GPUs than this machine has, or a library that is not installed."""
-    needed = gpus_of(config)
-    if needed and needed > (here := visible_gpus()):
+    conf = plain(config)["problem"]
+    runs, needed = engine(conf["trainer"]), gpus_of(config)
+    if needed and runs.gpus_each(conf) and needed > (here := visible_gpus()):
         raise UsageError(
             f"problem={config.problem.name} needs {needed} GPUs, and this machine has {here or 'none'}; --dry-run says "
             "what would be launched, problem.trainer_settings.gpus=… sets another number"
         )
     if config.executor == "packed" and config.device != "cpu":
         _check_packed_device(config)
-    engine(config.problem.trainer).check(plain(config)["problem"])
+    runs.check(conf)
 
 
 def _check_packed_device(config: DictConfig) -> None:
@@ -186,9 +188,7 @@ def gpus_of(config: DictConfig) -> int:
 
 
 def visible_gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
+    return len(gpus.visible())
 
 
 def make_bases(configs: Iterable[DictConfig], console: Console) -> None:

@@ -36,6 +36,11 @@ def no_gpus(problem: Settings) -> int:
     return 0
 
 
+def one_gpu(problem: Settings) -> int:
+    """For an engine that is one process: seeing more, a Hugging Face trainer would spread its batches over them."""
+    return 1
+
+
 @dataclass(frozen=True)
 class Launch:
     """A program that a trial starts."""
@@ -80,6 +85,9 @@ class Engine:
     """Base models of the miniature family (`jfhpo.trainers.mini.family.BaseSpec`) that have to be made first."""
     gpus: Callable[[Settings], int] = no_gpus
     """How many a trial of the problem cannot do without."""
+    gpus_each: Callable[[Settings], int] = no_gpus
+    """How many of the study's own machine each worker gets for itself where there are some; 0: it sees all of them,
+    and those that a trial needs may be elsewhere."""
     launch: Callable[[Mapping[str, Any], Trial], Launch] = in_the_worker
     """Arguments and a trial -> the program that it would start, checked as far as this machine can."""
     job: Callable[[Settings], Job | None] = not_estimated

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from experiments import launch, run
-from experiments.launch import plan
+from experiments.launch import plan, run_jobs
 from experiments.sweeps import sweeps
 from jfhpo.core.errors import UsageError
 from jfhpo.study.methods import method, methods
@@ -248,3 +251,25 @@ def test_some_methods_and_seeds_may_be_chosen():
         plan(["bench", "method=recipe", "seed=[0,one]"])
     with pytest.raises(UsageError, match=r"seed=4\.\.1 names none; for example seed=0"):
         plan(["bench", "method=recipe", "seed=4..1"])
+
+
+def test_studies_at_once_have_gpus_of_their_own_and_a_free_place_is_taken_again(tmp_path, monkeypatch):
+    jobs = plan(["smoke", "method=recipe", "seed=0..4", f"out={tmp_path}"]).jobs
+    for job in jobs:
+        job.gpus = 2
+    lives = {0: 3, 1: 1, 2: 1, 3: 1, 4: 1}
+    """Looks at which it is still there: the first outlives the next two."""
+    shown = []
+
+    def launched(job, environment):
+        shown.append((job.config.seed, environment))
+        left = iter([None] * lives[job.config.seed])
+        job.process = SimpleNamespace(poll=lambda: next(left, 0), returncode=0)
+        return job
+
+    monkeypatch.setattr(launch, "_launch", launched)
+    monkeypatch.setattr(launch.gpus, "visible", lambda: ["0", "1", "2", "3", "4"])
+    monkeypatch.setattr(launch.time, "sleep", lambda seconds: None)
+    assert run_jobs(jobs, 2, Console(file=io.StringIO())) == []
+    first, second = ({"CUDA_VISIBLE_DEVICES": ids} for ids in ("0,1", "2,3"))
+    assert shown == [(0, first), (1, second), (2, second), (3, first), (4, second)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,30 @@ def test_packed_trials_want_the_gpu_that_they_name_and_no_budget_in_its_seconds(
         run.check_machine(load(packed))
     run.check_machine(load([*packed, "budget_unit=flops", "device=cuda"]))
     run.check_machine(load([*packed, "device=cpu"]))
+
+
+def test_gpus_of_a_ray_cluster_are_not_looked_for_on_this_machine(monkeypatch):
+    config = load(["scale=paper", *SWEEPS["paper"].problem_words("gsm8k-qwen2_5")])
+    config.problem.trainer_settings = {**config.problem.trainer_settings, "ray_address": "auto"}
+    unchecked = replace(engine("verl"), check=lambda problem: None)
+    monkeypatch.setattr(run, "engine", lambda name: unchecked)
+    monkeypatch.setattr(run, "visible_gpus", lambda: 0)
+    run.check_machine(config)
+    assert run.gpus_of(config) == 8  # and GPU-hours count them all the same
+
+
+@pytest.mark.parametrize(
+    ("words", "each"),
+    [
+        (["problem.trainer=mini"], 0),
+        (["problem.trainer=trl"], 1),
+        (["problem=lora_mini"], 1),
+        (["scale=paper", "problem=gsm8k"], 8),
+        (["scale=paper", "problem=gsm8k", "+problem.trainer_settings.ray_address=auto"], 0),
+    ],
+)
+def test_a_worker_has_gpus_of_its_own_where_its_engine_trains_on_them(words, each):
+    assert build_problem(load(words))[1].gpus_each == each
 
 
 @pytest.mark.skipif(installed(), reason="verl is installed")

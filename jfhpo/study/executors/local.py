@@ -12,12 +12,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any
 
 from jfhpo.core.trial import Cost
+from jfhpo.study.executors import gpus
 from jfhpo.study.executors.protocol import Reply, TrainerSpec, UnusableCheckpoint
 from jfhpo.study.executors.scratch import Scratch
 from jfhpo.study.report_checks import TrialFailed, check_overhead
@@ -29,8 +30,8 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 class Worker:
     """One worker process. At most one request is under way."""
 
-    def __init__(self, spec: TrainerSpec, timeout: float):
-        self.spec, self.timeout = spec, timeout
+    def __init__(self, spec: TrainerSpec, timeout: float, environment: Mapping[str, str] | None = None):
+        self.spec, self.timeout, self.environment = spec, timeout, environment or {}
         self._launch()
 
     def _launch(self) -> None:
@@ -42,6 +43,7 @@ class Worker:
             stdin=subprocess.DEVNULL,
             env=os.environ
             | ONE_THREAD
+            | self.environment
             | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "TMPDIR": str(self.scratch.path)},
         )
         theirs.close()
@@ -101,9 +103,13 @@ class LocalExecutor:
 
     def __init__(self, spec: TrainerSpec, timeout: float):
         self.spec, self.timeout = spec, timeout
+        self.gpus = gpus.visible() if spec.gpus_each else []
+        self.made = 0
 
     def worker(self) -> Worker:
-        return Worker(self.spec, self.timeout)
+        place = gpus.of_worker(self.made, self.spec.gpus_each, self.gpus)
+        self.made += 1
+        return Worker(self.spec, self.timeout, place)
 
     def ready(self, workers: Sequence[Worker]) -> list[Worker]:
         """The workers whose answer, or end, is there; all of them when none came within the timeout."""

@@ -24,6 +24,8 @@ class TrainerSpec:
     packed: str = ""
     """``package.module:Class`` of the `jfhpo.core.trainer.PackedTrainer` that trains many such trials at once, made
     with the same arguments and a ``device``; empty where there is none."""
+    gpus_each: int = 0
+    """GPUs that each worker has to itself, on a machine with so many; 0: it sees all there are."""
 
 
 @dataclass(frozen=True)

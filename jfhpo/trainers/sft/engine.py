@@ -10,7 +10,7 @@ from jfhpo.core.errors import UsageError
 from jfhpo.core.optional import optional
 from jfhpo.core.problem import ModelSize
 from jfhpo.tasks.instructions import material
-from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.engine import Engine, Settings, one_gpu
 from jfhpo.trainers.hf import problem as hf
 from jfhpo.trainers.hf.settings import AT
 from jfhpo.trainers.hf.version import version_of
@@ -44,5 +44,5 @@ def version(arguments: Mapping[str, Any]) -> str:
     return version_of(arguments, MODULE, libraries)
 
 
-ENGINE = Engine("sft", f"{MODULE}:SftTrainer", family, arguments, version, hf.bases)
+ENGINE = Engine("sft", f"{MODULE}:SftTrainer", family, arguments, version, hf.bases, gpus_each=one_gpu)
 """TRL's SFTTrainer with PEFT's LoRA: instruction-tuning, judged by validation loss."""

@@ -11,7 +11,7 @@ from jfhpo.tasks import TASKS
 from jfhpo.tasks.datasets import own_reward
 from jfhpo.tasks.datasets.own import OWN
 from jfhpo.tasks.graded import QUESTIONS as GRADED
-from jfhpo.trainers.engine import Engine, Settings
+from jfhpo.trainers.engine import Engine, Settings, one_gpu
 from jfhpo.trainers.estimate import Job
 from jfhpo.trainers.hf import problem as hf
 from jfhpo.trainers.hf.settings import ROLLOUTS, tried
@@ -97,4 +97,4 @@ def gpus(problem: Settings) -> int:
     return int(bool(problem["trainer_settings"].get("use_vllm", False)))
 
 
-ENGINE = Engine("trl", f"{MODULE}:TrlTrainer", hf.family, arguments, version, hf.bases, gpus, job=job)
+ENGINE = Engine("trl", f"{MODULE}:TrlTrainer", hf.family, arguments, version, hf.bases, gpus, one_gpu, job=job)

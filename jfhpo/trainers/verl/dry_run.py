@@ -14,7 +14,7 @@ from jfhpo.trainers.estimate import Job
 from jfhpo.trainers.verl import compose, models
 from jfhpo.trainers.verl.data import own_function
 from jfhpo.trainers.verl.overrides import ACTOR, ROLLOUT
-from jfhpo.trainers.verl.ranges import BATCH, DYNAMIC, GPUS, KL_SWITCH, LENGTHS, MICRO, N
+from jfhpo.trainers.verl.ranges import BATCH, DYNAMIC, EPOCHS, GPUS, KL_SWITCH, LENGTHS, MICRO, N
 from jfhpo.trainers.verl.settings import VerlSettings
 from jfhpo.trainers.verl.words import Place, environment_of, segment_words
 
@@ -28,7 +28,7 @@ SHARE, PARALLEL = f"{ROLLOUT}.gpu_memory_utilization", f"{ROLLOUT}.tensor_model_
 AT_ONCE = f"{ACTOR}.ppo_max_token_len_per_gpu"
 DEFAULTS: Mapping[str, Any] = {
     DYNAMIC: False, AT_ONCE: 16384, OFFLOADED: False, CHECKPOINTED: True, SHARE: 0.5, PARALLEL: 2, KL_SWITCH: False,
-    f"{ACTOR}.ppo_epochs": 1,
+    EPOCHS: 1,
 }  # fmt: skip
 """verl 0.9.1's, for the keys that an estimate reads (a test compares them with verl's own files)."""
 
@@ -84,6 +84,12 @@ def gpus(problem: Settings) -> int:
     return settings.gpus if settings.device == "cuda" else 0
 
 
+def gpus_each(problem: Settings) -> int:
+    """None of this machine's where a Ray cluster that is running has them."""
+    settings = VerlSettings.of(problem["trainer_settings"])
+    return 0 if settings.ray_address else settings.gpus
+
+
 def job(problem: Settings) -> Job:
     """A step of the recipe, or where that does not say, of the first values of the space."""
     from jfhpo.trainers.hf.problem import trainer_arguments
@@ -100,7 +106,7 @@ def job(problem: Settings) -> Job:
         response_tokens=lengths[1],
         gpus=int(values[GPUS]),
         tokens_at_once=at_once,
-        passes=int(values[f"{ACTOR}.ppo_epochs"]),
+        passes=int(values[EPOCHS]),
         recomputes=bool(values[CHECKPOINTED]),
         reference_bytes=0 if values[OFFLOADED] else 2,
         has_reference=bool(values[KL_SWITCH]),

@@ -145,6 +145,7 @@ ENGINE = Engine(
     version,
     hf.bases,
     gpus=dry_run.gpus,
+    gpus_each=dry_run.gpus_each,
     launch=dry_run.launch,
     job=dry_run.job,
     check=check,
