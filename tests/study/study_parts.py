@@ -62,6 +62,27 @@ def study(
     )
 
 
+class Scripted(Optimizer):
+    """Asks for what it is told to ask."""
+
+    name = "scripted"
+    Settings = dict
+
+    def __init__(self, problem, trials, early_stopping="none", reuse=True):
+        super().__init__(problem, seed=0, settings={})
+        self.trials, self.results = list(trials), []
+        self.early_stopping, self.checkpoint_reuse = early_stopping, reuse
+
+    def propose(self):
+        return self.trials.pop(0) if self.trials else None
+
+    def observe(self, result):
+        self.results.append(result)
+
+    def recommend(self):
+        return self.results[0].trial.config if self.results else {"lr": 1e-3}
+
+
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [e for e in read_records(folder / "study") if e["event"] == kind]
 

@@ -7,37 +7,15 @@ from collections import Counter
 import pytest
 
 from jfhpo.core.errors import UsageError
-from jfhpo.core.optimizer import Optimizer
 from jfhpo.core.seeds import training_seed
 from jfhpo.core.trial import Fidelity, Trial
 from jfhpo.study.history import rivals
 from jfhpo.study.records import read_records
 from tests.fakes.curve_trainer import SECONDS
-from tests.study.study_parts import events, problem, study, without_times
+from tests.study.study_parts import Scripted, events, problem, study, without_times
 
 STEP = 1000 * SECONDS["large"]
 """FLOPs of a step on the target."""
-
-
-class Scripted(Optimizer):
-    """Asks for what it is told to ask."""
-
-    name = "scripted"
-    Settings = dict
-
-    def __init__(self, problem, trials, early_stopping="none", reuse=True):
-        super().__init__(problem, seed=0, settings={})
-        self.trials, self.results = list(trials), []
-        self.early_stopping, self.checkpoint_reuse = early_stopping, reuse
-
-    def propose(self):
-        return self.trials.pop(0) if self.trials else None
-
-    def observe(self, result):
-        self.results.append(result)
-
-    def recommend(self):
-        return self.results[0].trial.config if self.results else {"lr": 1e-3}
 
 
 def trial(i, lr=1e-3, model="small", steps=10, resume_from=0, validate_at=()):

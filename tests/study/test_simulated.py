@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jfhpo.core.trial import Cost
+from jfhpo.core.trial import Cost, Fidelity, Trial
 from jfhpo.study.executors.protocol import TrainerSpec
 from jfhpo.study.executors.simulated import SimulatedExecutor
 from jfhpo.study.loop import Study
@@ -13,19 +13,20 @@ from jfhpo.study.methods import method
 from jfhpo.study.records import RECORDS, SUMMARY, read_records
 from jfhpo.study.settings import StudySettings
 from jfhpo.trainers.curves.formula import LARGE, Landscape, optimum, step_cost
-from tests.method.synthetic import problem
+from tests.method.synthetic import OPTIMUM, problem
+from tests.study.study_parts import Scripted
 
 SPEC = TrainerSpec(
     "curves", "jfhpo.trainers.curves.trainer:CurvesTrainer", {"bias": 0.25, "noise": 0.0}, "v1", simulated=True
 )
 
 
-def study(folder, name="random_search", workers=1, budget=700.0, seed=0, **settings):
+def study(folder, name="random_search", workers=1, budget=700.0, seed=0, optimizer=None, **settings):
     of = problem(cost_unit="seconds")
     folder.mkdir(parents=True, exist_ok=True)
     cls = method(name)
     return Study(
-        folder, of, cls(of, seed=seed, settings=cls.Settings(**settings)), SPEC, MemoryCheckpoints(),
+        folder, of, optimizer or cls(of, seed=seed, settings=cls.Settings(**settings)), SPEC, MemoryCheckpoints(),
         StudySettings("test", "test", seed, budget, workers=workers),
     )  # fmt: skip
 
@@ -57,6 +58,18 @@ def test_workers_run_side_by_side(tmp_path):
         if e["result"]["status"] == "completed":
             assert e["time"] == pytest.approx(begun[e["result"]["trial"]] + cost[e["result"]["trial"]], abs=1e-3)
     assert begun[4] == min(e["time"] for e in told)
+
+
+def test_trials_in_flight_leave_what_a_new_favourites_final_run_needs(tmp_path):
+    """The first trial is asked for with all of the budget; then the second is told, and is the favourite."""
+    of = problem(cost_unit="seconds")
+    first, second = OPTIMUM | {"lr": 1e-3}, OPTIMUM | {"lr": 2e-3}
+    trials = [Trial(0, first, of.full, 0), Trial(1, second, Fidelity(of.target, 4), 0)]
+    budget = 36 * step_cost(first, LARGE.name).seconds  # for one and a half full runs
+    summary = study(tmp_path, workers=2, budget=budget, optimizer=Scripted(of, trials)).run()
+    in_flight = events(tmp_path, "told")[1]["result"]
+    assert (in_flight["trial"], in_flight["status"], summary["recommended"]) == (0, "cut", second)
+    assert (summary["final"]["status"], summary["final"]["steps"]) == ("completed", of.max_steps)
 
 
 def test_a_study_repeats_bit_for_bit_with_any_number_of_workers(tmp_path):
