@@ -275,7 +275,14 @@ def build_problem(config: DictConfig) -> tuple[Problem, TrainerSpec]:
     )
     arguments = runs.arguments(conf)
     return problem, TrainerSpec(
-        runs.name, runs.trainer, arguments, runs.version(arguments), runs.simulated, runs.packed, runs.gpus_each(conf)
+        name=runs.name,
+        path=runs.trainer,
+        arguments=arguments,
+        version=runs.version(arguments),
+        simulated=runs.simulated,
+        packed=runs.packed,
+        gpus_each=runs.gpus_each(conf),
+        in_worker=runs.in_worker,
     )
 
 

@@ -88,6 +88,8 @@ class Engine:
     gpus_each: Callable[[Settings], int] = no_gpus
     """How many of the study's own machine each worker gets for itself where there are some; 0: it sees all of them,
     and those that a trial needs may be elsewhere."""
+    in_worker: bool = False
+    """Whether the worker's own process uses the GPU, and so has to end with its trial."""
     launch: Callable[[Mapping[str, Any], Trial], Launch] = in_the_worker
     """Arguments and a trial -> the program that it would start, checked as far as this machine can."""
     job: Callable[[Settings], Job | None] = not_estimated

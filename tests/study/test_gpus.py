@@ -15,9 +15,17 @@ FOUR = ["0", "1", "2", "3"]
 
 
 class Sees:
-    """Stands in for a trainer; its evaluation is what its process is shown."""
+    """Stands in for a trainer, and for a library that leaves variables behind."""
+
+    def start(self) -> None:
+        self.left, self.process = os.environ.get("LOCAL_RANK"), os.getpid()
+        os.environ["LOCAL_RANK"] = "0"
+
+    def save(self) -> tuple[str | None, int]:
+        return self.left, self.process
 
     def evaluate(self) -> str | None:
+        """What its process is shown."""
         return os.environ.get(gpus.VISIBLE)
 
     def overhead(self) -> Cost:
@@ -79,3 +87,21 @@ def test_an_engine_on_the_cpu_is_left_alone(monkeypatch):
         assert worker.call("evaluate").value == "7"
     finally:
         worker.close()
+
+
+@pytest.mark.parametrize(("in_worker", "ids", "fresh"), [(True, FOUR, True), (True, [], False), (False, FOUR, False)])
+def test_a_process_that_used_a_gpu_ends_with_its_trial(in_worker, ids, fresh, monkeypatch):
+    monkeypatch.setattr(gpus, "visible", lambda: ids)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    spec = TrainerSpec("fake", f"{__name__}:Sees", {}, "v1", gpus_each=1, in_worker=in_worker)
+    worker = LocalExecutor(spec, 60.0).worker()
+    found = []
+    try:
+        for _ in range(3):
+            worker.call("start")
+            found.append(worker.call("save").value)
+    finally:
+        worker.close()
+    left, processes = zip(*found, strict=True)
+    assert left == ((None, None, None) if fresh else (None, "0", "0"))
+    assert len(set(processes)) == (3 if fresh else 1)

@@ -347,3 +347,15 @@ def test_a_budget_that_is_none_is_refused(tmp_path, budget):
 def test_a_fidelity_above_max_steps_is_refused(tmp_path):
     with pytest.raises(UsageError, match="fidelity of 21 steps is outside 1 to max_steps=20"):
         scripted(tmp_path, trial(0, steps=21)).run()
+
+
+def test_a_worker_that_hangs_is_noticed_while_another_keeps_answering(tmp_path):
+    """The other one answers every half second, for five times the limit."""
+    s = scripted(
+        tmp_path, trial(0), trial(1, lr=2e-3, steps=20), budget=1e9, settings={"workers": 2, "step_timeout": 2.0},
+        trainer={"trouble": {"0": "hang"}, "pause": 0.5},
+    )  # fmt: skip
+    s.run()
+    told = [e["result"] for e in events(tmp_path, "told")]
+    assert [(r["trial"], r["status"]) for r in told] == [(0, "failed"), (1, "completed"), (2, "completed")]
+    assert told[0]["reason"] == "no answer within 2 s; the worker was ended"

@@ -30,11 +30,15 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 class Worker:
     """One worker process. At most one request is under way."""
 
-    def __init__(self, spec: TrainerSpec, timeout: float, environment: Mapping[str, str] | None = None):
-        self.spec, self.timeout, self.environment = spec, timeout, environment or {}
+    def __init__(
+        self, spec: TrainerSpec, timeout: float, environment: Mapping[str, str] | None = None, fresh: bool = False
+    ):
+        """`environment` comes on top of the study's; `fresh` workers have a process of its own for every trial."""
+        self.spec, self.timeout, self.environment, self.fresh = spec, timeout, environment or {}, fresh
         self._launch()
 
     def _launch(self) -> None:
+        self.used = False
         self.scratch = Scratch()
         self.connection, theirs = Pipe()
         self.process = subprocess.Popen(
@@ -51,13 +55,17 @@ class Worker:
             self.connection.send((self.spec.path, self.spec.arguments))
 
     def send(self, verb: str, *arguments: Any) -> None:
-        self.verb = verb
+        if verb == "start":
+            if self.fresh and self.used:
+                self.restart()
+            self.used = True
+        self.verb, self.due = verb, time.monotonic() + self.timeout
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # gone: `receive` says how it ended
             self.connection.send((verb, arguments))
 
     def receive(self) -> Reply:
         """The answer to the request under way; raises `TrialFailed` or `UnusableCheckpoint`."""
-        if not self.connection.poll(self.timeout):
+        if not self.connection.poll(max(0.0, self.due - time.monotonic())):
             self.restart()
             raise TrialFailed(f"no answer within {self.timeout:g} s; the worker was ended")
         try:
@@ -104,18 +112,20 @@ class LocalExecutor:
     def __init__(self, spec: TrainerSpec, timeout: float):
         self.spec, self.timeout = spec, timeout
         self.gpus = gpus.visible() if spec.gpus_each else []
+        self.fresh = spec.in_worker and bool(self.gpus)
         self.made = 0
 
     def worker(self) -> Worker:
         place = gpus.of_worker(self.made, self.spec.gpus_each, self.gpus)
         self.made += 1
-        return Worker(self.spec, self.timeout, place)
+        return Worker(self.spec, self.timeout, place, self.fresh)
 
     def ready(self, workers: Sequence[Worker]) -> list[Worker]:
-        """The workers whose answer, or end, is there; all of them when none came within the timeout."""
+        """The workers whose answer, or end, is there, or whose time is up."""
         by_connection = {w.connection: w for w in workers}
-        answered = wait(list(by_connection), self.timeout)
-        return [by_connection[c] for c in answered] if answered else list(workers)
+        answered = wait(list(by_connection), max(0.0, min(w.due for w in workers) - time.monotonic()))
+        late = [w for w in workers if w.due <= time.monotonic() and w.connection not in answered]
+        return [by_connection[c] for c in answered] + late
 
     def now(self) -> float:
         return time.time()

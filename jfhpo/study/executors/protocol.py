@@ -26,6 +26,9 @@ class TrainerSpec:
     with the same arguments and a ``device``; empty where there is none."""
     gpus_each: int = 0
     """GPUs that each worker has to itself, on a machine with so many; 0: it sees all there are."""
+    in_worker: bool = False
+    """Whether a GPU is used by the worker's own process, which then ends with its trial: libraries leave memory behind
+    (vLLM's engine), and variables that the next one would read, and after a fault on the device nothing works."""
 
 
 @dataclass(frozen=True)

@@ -44,5 +44,5 @@ def version(arguments: Mapping[str, Any]) -> str:
     return version_of(arguments, MODULE, libraries)
 
 
-ENGINE = Engine("sft", f"{MODULE}:SftTrainer", family, arguments, version, hf.bases, gpus_each=one_gpu)
+ENGINE = Engine("sft", f"{MODULE}:SftTrainer", family, arguments, version, hf.bases, gpus_each=one_gpu, in_worker=True)
 """TRL's SFTTrainer with PEFT's LoRA: instruction-tuning, judged by validation loss."""

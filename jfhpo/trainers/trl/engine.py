@@ -97,4 +97,6 @@ def gpus(problem: Settings) -> int:
     return int(bool(problem["trainer_settings"].get("use_vllm", False)))
 
 
-ENGINE = Engine("trl", f"{MODULE}:TrlTrainer", hf.family, arguments, version, hf.bases, gpus, one_gpu, job=job)
+ENGINE = Engine(
+    "trl", f"{MODULE}:TrlTrainer", hf.family, arguments, version, hf.bases, gpus, one_gpu, in_worker=True, job=job
+)
