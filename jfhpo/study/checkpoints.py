@@ -239,13 +239,14 @@ class CheckpointRegistry:
         rows = self._select("WHERE bad IS NULL ORDER BY id")
         released = {row.path for row in self._select(f"AS c WHERE {RELEASED}")}
         free = {row.path for row in self._select(f"AS c WHERE {RELEASED} AND NOT {KEY_PINNED}")}
+        top = {row.key: row.step for row in sorted(rows, key=lambda row: row.step)}
         longest: dict[CheckpointKey, Checkpoint | None] = {}
         for row in sorted(rows, key=lambda row: row.path not in released):  # a stable sort: still oldest first
             if self._total() <= quota:
                 return
             if row.path in free:
                 reason, condition, paths = "released", IS_FREE, [row.path]
-            else:
+            elif row.step < top[row.key]:
                 if row.key not in longest:  # hashed first: a longer one that is broken supersedes nothing
                     longest[row.key] = self.longest_prefix(row.key, sys.maxsize)
                     self._doom_bad()
@@ -253,6 +254,8 @@ class CheckpointRegistry:
                 if above is None or above.step <= row.step:
                     continue
                 reason, condition, paths = f"superseded by step {above.step}", IS_SUPERSEDED, [row.path, above.path]
+            else:
+                continue
             if self._total() > quota:  # still: broken ones found just now went first
                 with self._database.transaction() as db:
                     self._doom(db, reason, condition, *map(self._stored, paths))

@@ -327,6 +327,7 @@ class Study:
             self.registry.publish(self._key(run.trial), step, write, {"trial": run.trial.id})
         except CheckpointError as error:  # the trainer wrote nothing, or a link
             raise TrialFailed(str(error)) from error
+        self.registry.gc()  # a large model's earlier steps would fill the disk before its trial ends
 
     @property
     def _label(self) -> str:

@@ -527,6 +527,20 @@ def test_under_the_quota_nothing_goes_and_nothing_is_hashed(registry, monkeypatc
     assert steps(registry) == [10, 20]
 
 
+def test_over_the_quota_what_supersedes_nothing_is_not_hashed(registry, monkeypatch):
+    """Many gigabytes are read in minutes, while every GPU waits."""
+    for number in range(3):
+        registry.publish(replace(KEY, config_key=f"c{number}"), 10, file_of(b"12345"))
+    hashed, digest = [], files.digest
+    monkeypatch.setattr(files, "digest", lambda path: hashed.append(path) or digest(path))
+    assert registry.gc(0) == []
+    assert hashed == []
+    longer = registry.publish(KEY, 10, file_of(b"1")), registry.publish(KEY, 20, file_of(b"2"))
+    hashed.clear()
+    assert [row.path for row in registry.gc(0)] == [longer[0].path]
+    assert hashed == [longer[1].path]
+
+
 def test_over_the_quota_superseded_ones_go_oldest_first_and_no_more_than_needed(registry):
     other = replace(KEY, config_key="c1")
     for key, step in ((KEY, 20), (other, 10), (KEY, 10), (other, 20), (KEY, 30)):

@@ -9,6 +9,7 @@ import pytest
 from jfhpo.core.errors import UsageError
 from jfhpo.core.seeds import training_seed
 from jfhpo.core.trial import Fidelity, Trial
+from jfhpo.study.checkpoints import CheckpointRegistry
 from jfhpo.study.history import rivals
 from jfhpo.study.records import read_records
 from tests.fakes.curve_trainer import SECONDS
@@ -119,6 +120,27 @@ def test_a_resumed_trial_pays_only_for_its_new_steps(tmp_path):
     assert second.cost_from_scratch.flops == pytest.approx(10_000)
     assert [r.step for r in second.curve] == list(range(1, 11))
     assert first.cost == first.cost_from_scratch
+
+
+def test_a_trials_own_earlier_checkpoints_go_while_it_runs(tmp_path):
+    """Of a large model they would fill the disk before it ends."""
+    kept = []
+
+    def look(event):
+        if event["event"] == "step":
+            kept.append(len(registry.ls()))
+
+    with CheckpointRegistry(tmp_path / "checkpoints", quota_bytes=1) as registry:
+        s = scripted(
+            tmp_path, trial(0, steps=10), trial(1, lr=2e-3, steps=5), trial(2, lr=2e-3, resume_from=5), budget=1e9,
+            registry=registry, observers=(look,), settings={"checkpoint_every": 1},
+        )  # fmt: skip
+        s.run()
+    first, second, third = kept[:10], kept[10:15], kept[15:20]
+    assert first == [0] + [1] * 9
+    assert second == [1] + [2] * 4
+    # What the third trial started from is pinned until it ends.
+    assert third == [2] + [3] * 4
 
 
 def test_without_resume_from_nothing_is_reused(tmp_path):
