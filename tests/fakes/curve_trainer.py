@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -26,8 +27,9 @@ def accuracy(lr: float, model: str, step: int) -> float:
 
 
 class CurveTrainer(Trainer):
-    """``trouble`` maps a trial id to what happens in it at step 3: nan, die, hang, raise, end; or, as in
-    ``reward_mean=nan``, ``cost.flops=0`` or ``mean_at_k=inf``, which number it reports there or in evaluations."""
+    """``trouble`` maps a trial id to what happens in it at step 3: nan, die, hang, raise, end; or when it is saved:
+    disk; or, as in ``reward_mean=nan``, ``cost.flops=0`` or ``mean_at_k=inf``, which number it reports there or in
+    evaluations."""
 
     def __init__(self, trouble: dict[str, str] | None = None, pause: float = 0.0):
         self.trouble, self.pause = trouble or {}, pause
@@ -93,6 +95,9 @@ class CurveTrainer(Trainer):
             time.sleep(60)
 
     def save(self, path: Path) -> None:
+        if self._trouble == "disk":
+            path.write_text("the first bytes of")
+            raise RuntimeError("cannot save") from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         path.write_text(json.dumps({"step": self.step, "lr": self.trial.config["lr"]}))
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:

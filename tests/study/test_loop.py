@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 
 import pytest
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.seeds import training_seed
+from jfhpo.core.trainer import TrainingFailed
 from jfhpo.core.trial import Fidelity, Trial
 from jfhpo.study.checkpoints import CheckpointRegistry
+from jfhpo.study.executors.worker import is_of_the_disk
 from jfhpo.study.history import rivals
 from jfhpo.study.records import read_records
 from tests.fakes.curve_trainer import SECONDS
@@ -248,6 +251,38 @@ def test_a_failed_trial_is_a_result_and_the_study_goes_on(tmp_path, trouble, rea
     assert failed.cost.flops == pytest.approx(2000), "two steps were paid for"
     assert summary["trials"]["failed"] == 1
     assert summary["final"]["status"] == "completed"
+
+
+def test_a_full_disk_stops_the_study_and_fails_no_trial(tmp_path):
+    """The same command then goes on from the trial's last checkpoint, to the end it would have had."""
+    trials = [trial(0, steps=5), trial(1, lr=2e-3), trial(2, lr=3e-3)]
+    whole = without_times(scripted(tmp_path / "whole", *trials, budget=1e9).run())
+    full = tmp_path / "full"
+    with pytest.raises(UsageError, match=r"the disk is full \(RuntimeError: cannot save\); free some"):
+        scripted(full, *trials, budget=1e9, trainer={"trouble": {"1": "disk"}}).run()
+    assert [e["result"]["trial"] for e in events(full, "told")] == [0]
+    assert not list((full / "checkpoints").rglob("*.tmp"))
+    assert without_times(scripted(full, *trials, budget=1e9).run()) == whole
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space"), True),
+        (OSError(errno.EDQUOT, "Quota"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (
+            RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file data/4"),
+            True,
+        ),
+        (RuntimeError('SafetensorError: IoError(Os { code: 28, message: "No space left on device" })'), True),
+        (TrainingFailed("disk full: No space left on device, while the checkpoint of step 10 was waited for"), True),
+        (RuntimeError("CUDA out of memory"), False),
+        (None, False),
+    ],
+)
+def test_a_full_disk_is_recognised(error, full):
+    assert is_of_the_disk(error) is full
 
 
 def test_a_search_in_which_everything_fails_ends(tmp_path):

@@ -17,6 +17,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any
 
+from jfhpo.core.errors import UsageError
 from jfhpo.core.trial import Cost
 from jfhpo.study.executors import gpus
 from jfhpo.study.executors.protocol import Reply, TrainerSpec, UnusableCheckpoint
@@ -97,8 +98,11 @@ class Worker:
 
 
 def told(verb: str, kind: str, value: Any, overhead: Cost) -> Reply:
-    """What a worker's answer to `verb` means; raises `TrialFailed` or `UnusableCheckpoint`."""
+    """What a worker's answer to `verb` means; raises `TrialFailed` or `UnusableCheckpoint`, and `UsageError` for a full
+    disk, which would fail every trial from now on, good ones first."""
     check_overhead(overhead)
+    if kind == "disk":
+        raise UsageError(f"the disk is full ({value}); free some space, then the same command continues")
     if kind == "checkpoint" and verb == "start":
         raise UnusableCheckpoint(value)
     if kind != "ok":

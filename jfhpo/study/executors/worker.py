@@ -10,6 +10,7 @@ the study, and so that a study may be started from any script.
 from __future__ import annotations
 
 import atexit
+import errno
 import importlib
 import shutil
 import signal
@@ -21,6 +22,9 @@ from typing import Any
 from jfhpo.core.trainer import CheckpointError, Trainer, TrainingFailed
 from jfhpo.core.trial import StepRecord
 
+DISK_IS_FULL = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing", "disk full: ")
+"""What libraries, and a run of verl's, make of the error number."""
+
 
 def make_trainer(path: str, arguments: dict[str, Any]) -> Trainer:
     """The trainer of ``package.module:Class``."""
@@ -31,7 +35,7 @@ def make_trainer(path: str, arguments: dict[str, Any]) -> Trainer:
 def serve(requests: Connection) -> None:
     """Make the trainer that the first message names, then answer until the study closes the connection.
 
-    An answer is (kind, value, overhead); kind is ok, failed or checkpoint.
+    An answer is (kind, value, overhead); kind is ok, failed, checkpoint or disk.
     """
     trainer, steps = make_trainer(*requests.recv()), iter(())
     while True:
@@ -46,17 +50,27 @@ def serve(requests: Connection) -> None:
 
 
 def attempt(work: Callable[..., Any], *arguments: Any) -> tuple[str, Any]:
-    """``ok`` and what the work returned, or ``failed`` or ``checkpoint`` and why it could not be done."""
+    """``ok`` and what the work returned, or why it could not be done: ``failed``, ``checkpoint``, or where that is no
+    fault of the trial's, ``disk``."""
     try:
         return "ok", work(*arguments)
     except TrainingFailed as error:
-        return "failed", str(error)
+        return "disk" if is_of_the_disk(error) else "failed", str(error)
     except CheckpointError as error:
-        return "checkpoint", str(error)
+        return "disk" if is_of_the_disk(error) else "checkpoint", str(error)
     except MemoryError:
         return "failed", "out of memory"
     except Exception as error:  # the process boundary: whatever the engine raised becomes the trial's reason
-        return "failed", f"{type(error).__name__}: {error}"
+        return "disk" if is_of_the_disk(error) else "failed", f"{type(error).__name__}: {error}"
+
+
+def is_of_the_disk(error: BaseException | None) -> bool:
+    """Whether a full disk or quota is behind an exception, as far as it, or one that it came from, says so."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(s in str(error) for s in DISK_IS_FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def do(
