@@ -60,6 +60,8 @@ def _trl(file: TuneFile) -> dict[str, Any]:
     return {key: value for key, value in file.settings.items() if key in ours} | {"arguments": theirs}
 
 
+SILENCE = 0.9
+"""Of the study's limit on a step: after so many seconds of silence a run of verl's is ended."""
 VERL_SETTINGS = {
     "data.train_batch_size": "prompts_per_step", "data.max_prompt_length": "max_prompt_length",
     "data.max_response_length": "max_completion_length", "trainer.n_gpus_per_node": "gpus",
@@ -71,7 +73,8 @@ VERL_SETTINGS = {
 def _verl(file: TuneFile) -> dict[str, Any]:
     """Settings of ours (`VerlSettings`) and verl's own keys, mixed; our name of a hyperparameter is its keys."""
     ours = {f.name for f in fields(VerlSettings)} - {"overrides"}
-    found: dict[str, Any] = {"device": "cuda"}
+    # The study's own limit says only that there was no answer.
+    found: dict[str, Any] = {"device": "cuda", "timeout": SILENCE * file.step_timeout}
     theirs: dict[str, Any] = {}
     for key, value in file.settings.items():
         name = VERL_SETTINGS.get(key, key)

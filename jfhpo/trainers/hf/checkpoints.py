@@ -1,4 +1,5 @@
-"""A checkpoint of a Hugging Face `Trainer`: the folder that it writes, and beside it whose it is and what is in it.
+"""A checkpoint of a Hugging Face `Trainer`, or of verl: the folder that it writes, and beside it whose it is and what
+is in it.
 
 The library writes straight into the checkpoint's own folder, and the note beside it comes last: without a note, or with
 files that are not as long as it says, it is no checkpoint. So a process that is killed while it saves leaves none, and
@@ -8,7 +9,6 @@ nothing anywhere else.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,6 @@ def seal(path: Path, trial: Trial, **held: Any) -> None:
     """Make a checkpoint of the folder `path`, which the library has written to, with `held` to be read back."""
     sizes = {str(file.relative_to(path)): file.stat().st_size for file in path.rglob("*") if file.is_file()}
     (path / OURS).write_text(json.dumps(identity(trial) | {"sizes": sizes} | held))
-
-
-def publish(written: Path, path: Path, trial: Trial, **held: Any) -> None:
-    """The same for an engine that writes elsewhere: `written` is sealed there, and then moved to `path`."""
-    seal(written, trial, **held)
-    shutil.move(written, path)
 
 
 def read(path: Path, trial: Trial) -> Mapping[str, Any]:

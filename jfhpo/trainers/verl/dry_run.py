@@ -16,8 +16,12 @@ from jfhpo.trainers.verl.data import own_function
 from jfhpo.trainers.verl.overrides import ACTOR, ROLLOUT
 from jfhpo.trainers.verl.ranges import BATCH, DYNAMIC, EPOCHS, GPUS, KL_SWITCH, LENGTHS, MICRO, N
 from jfhpo.trainers.verl.settings import VerlSettings
-from jfhpo.trainers.verl.words import Place, environment_of, segment_words
+from jfhpo.trainers.verl.words import Place, environment_of, segment_words, without_flash
 
+PADDING = (
+    "On a GPU of this machine sequences would be padded, not packed, and attention PyTorch's, which takes longer: "
+    "flash attention is not installed (pip install flash-attn --no-build-isolation)"
+)
 FOLDER = Path("/tmp/jfhpo-verl-XXXXXXXX")
 """In place of the folder that a segment makes for itself."""
 UNKNOWN_LENGTH = 512
@@ -65,13 +69,14 @@ def launch(arguments: Mapping[str, Any], trial: Trial) -> Launch:
         _composed(tuple(found))
     settings = VerlSettings.of(arguments["settings"])
     environment = environment_of(settings, models.on_cpu(settings.device))
-    return Launch(tuple(found), ("-m", "verl.trainer.main_ppo"), environment, checks())
+    return Launch(tuple(found), ("-m", "verl.trainer.main_ppo"), environment, checks(settings))
 
 
-def checks() -> str:
+def checks(settings: VerlSettings) -> str:
     """What was checked on this machine, and what was not."""
     if compose.installed():
-        return "each composed and validated by verl's own configuration (`jfhpo.trainers.verl.compose`)"
+        said = "each composed and validated by verl's own configuration (`jfhpo.trainers.verl.compose`)"
+        return f"{said}. {PADDING}" if not models.on_cpu(settings.device) and without_flash(settings) else said
     return (
         "verl is not installed here (pip install -e '.[verl]'), so nothing was composed or validated by verl's own "
         "configuration. Checked without it: every word can be read, ranges, keys that verl is known to ignore, batches "

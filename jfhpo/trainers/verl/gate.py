@@ -9,7 +9,7 @@ or the end, at any step and without another start of an engine.
 Orders come from `jfhpo.trainers.verl.segment` over a socket, one JSON object a line, and each is answered by one:
 
     → {"order": "go"}                                             ← {"done": 7}
-    → {"order": "save"}                                           ← {"saved": "<folder>"}
+    → {"order": "save", "folder": …}                              ← {"saved": "<folder>/global_step_7"}
     → {"order": "evaluate", "file": …, "k": 1, "greedy": false}   ← {"right": [[1.0], …], "tokens": 512}
     → {"order": "stop"}                                           verl ends its loop by itself and exits with 0
 
@@ -64,7 +64,7 @@ class Gate(CheckpointCallback):
             order = self.orders.next()
             what = order["order"]
             if what == "save":
-                self._save(trainer, done)
+                self._save(trainer, done, order["folder"])
                 stale = True
                 self.orders.answer(saved=self.saved)
                 continue
@@ -78,10 +78,11 @@ class Gate(CheckpointCallback):
                 return
             self.orders.answer(**self._evaluate(trainer, order["file"], order["k"], order["greedy"]))
 
-    def _save(self, trainer: Any, done: int) -> None:
+    def _save(self, trainer: Any, done: int, folder: str) -> None:
         # As where verl saves by itself: with vLLM asleep, which leaves the memory to the optimizer's state.
         trainer.checkpoint_manager.sleep_replicas()
         step, trainer.global_steps = trainer.global_steps, done
+        trainer.config.trainer.default_local_dir = folder  # where nothing else writes
         try:
             trainer._save_checkpoint()
         finally:

@@ -2,7 +2,7 @@
 
 A segment begins with a configuration, from the base model or from a checkpoint, and ends with the process. It owns a
 folder with all that the run writes: verl's log, the file logger's lines (``metrics.jsonl``, opened anew by every run,
-so every segment has its own), checkpoints on their way out, Ray's session. With the segment the folder goes too.
+so every segment has its own), Ray's session. With the segment the folder goes too.
 
 Between the two processes are a socket for orders (`jfhpo.trainers.verl.gate`) and the file logger for metrics; around
 the child stands `jfhpo.trainers.verl.guard`, which leaves nothing of it behind, whichever of the two goes first.
@@ -46,7 +46,6 @@ class Segment:
         self.name = f"{folder.parent.name}-{folder.name}"
         self.kept = logs / f"{self.name}.log" if logs is not None else None
         self.log, self.metrics, self.gate = (self.folder / name for name in ("verl.log", "metrics.jsonl", "gate.json"))
-        self.checkpoints = self.folder / "checkpoints"
         self.step = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.connection: socket.socket | None = None
@@ -97,9 +96,9 @@ class Segment:
                 return entry["data"]
         raise TrainingFailed(f"verl's file logger wrote nothing of step {step} to {self.metrics.name}")
 
-    def save(self) -> Path:
-        """verl's checkpoint of this step: its ``global_step_<N>`` folder, to be moved away."""
-        self._order(order="save")
+    def save(self, folder: Path) -> Path:
+        """verl's checkpoint of this step, written to `folder`: its ``global_step_<N>`` there."""
+        self._order(order="save", folder=str(folder))
         return Path(self._answer(f"the checkpoint of step {self.step}")["saved"])
 
     def evaluate(self, file: Path, k: int, greedy: bool) -> tuple[list[list[float]], int]:

@@ -42,6 +42,8 @@ VALIDATION_K = 1
 """Samples per validation prompt."""
 WHOLE = ("data.pt", "actor/model_*", "actor/optim_*", "actor/extra_state_*")
 """What a checkpoint of verl's must hold to be gone on from."""
+LATEST = "latest_checkpointed_iteration.txt"
+"""verl's note of where to resume by itself; here it is told."""
 
 
 class VerlTrainer(Trainer):
@@ -82,14 +84,13 @@ class VerlTrainer(Trainer):
 
     def save(self, path: Path) -> None:
         with self._overhead.timed(self._now):
-            written = self.segment.save()
+            path.mkdir()
+            written = self.segment.save(path.absolute())
             if missing := missing_parts(written):
                 raise TrainingFailed(f"verl's checkpoint of step {self.step} has no {missing}")
-            whole = self.segment.folder / "whole"
-            whole.mkdir()
-            shutil.move(written, whole / written.name)
-            checkpoints.publish(
-                whole, path, self.trial, step=self.step, learning_rate=self.learning_rate, segment=self.segment.name
+            (path / LATEST).unlink(missing_ok=True)
+            checkpoints.seal(
+                path, self.trial, step=self.step, learning_rate=self.learning_rate, segment=self.segment.name
             )
 
     def evaluate(self, split: str, k: int, seed: int = 0, greedy: bool = True) -> Evaluation:

@@ -7,6 +7,7 @@ The horizon is always the problem's, whatever the trial's own number of steps: v
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,11 @@ from jfhpo.trainers.verl.settings import VerlSettings
 
 REF, MODEL = "actor_rollout_ref.ref", "actor_rollout_ref.model"
 FP32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
+ATTENTION = f"{MODEL}.override_config.attn_implementation"
+PADDED = (f"{MODEL}.use_remove_padding=False", f"+{ATTENTION}=sdpa")
+"""PyTorch's own attention, which reads no packed sequences."""
 ON_CPU = (
-    f"{MODEL}.use_remove_padding=False", f"+{MODEL}.override_config.attn_implementation=sdpa",
-    f"{ACTOR}.strategy=fsdp2", f"{ACTOR}.fsdp_config.use_torch_compile=False",
+    *PADDED, f"{ACTOR}.strategy=fsdp2", f"{ACTOR}.fsdp_config.use_torch_compile=False",
     f"{REF}.fsdp_config.use_torch_compile=False",
     f"+{ACTOR}.fsdp_config.mixed_precision={FP32}", f"+{REF}.fsdp_config.mixed_precision={FP32}",
     f"{ROLLOUT}.dtype=float32", f"{ROLLOUT}.enforce_eager=True", f"{ROLLOUT}.free_cache_engine=False",
@@ -33,6 +36,8 @@ ON_CPU = (
     "transfer_queue.backend.SimpleStorage.num_data_storage_units=1",
 )  # fmt: skip
 """No flash attention and no compiler, one worker of each kind, and float32 throughout."""
+FLASH = ("flash_attn", "kernels")
+"""Packages with the attention that verl loads models with, and that none of its requirements brings."""
 LOOPS = "jfhpo.trainers.verl.agent_loops"
 AGENT_LOOPS = "\n".join(
     f"- name: jfhpo_{name}\n  _target_: {LOOPS}.{cls}"
@@ -109,7 +114,8 @@ def _read(key: str, value: Any, kind: type) -> Any:
 def segment_words(config: Config, settings: VerlSettings, place: Place) -> list[str]:
     """All words, in the order of this module's description."""
     decided = shape(config, settings)
-    words = [*(ON_CPU if place.on_cpu else ()), *settings.overrides, *map(word, decided.items())]
+    needed = ON_CPU if place.on_cpu else without_flash(settings)
+    words = [*needed, *settings.overrides, *map(word, decided.items())]
     if decided.get(ESTIMATOR) == "grpovi":
         low, high = settings.reward_bounds
         bounds = {"low": low, "high": high, "ties": settings.grpovi_ties}
@@ -118,6 +124,14 @@ def segment_words(config: Config, settings: VerlSettings, place: Place) -> list[
     words += _ray(settings, place)
     grpovi = decided.get(ESTIMATOR) == "grpovi"
     return [*words, f"+trainer.jfhpo.gate={_text(place.folder / 'gate.json')}", f"+trainer.jfhpo.grpovi={grpovi}"]
+
+
+def without_flash(settings: VerlSettings) -> tuple[str, ...]:
+    """`PADDED` where verl is installed without flash attention and the overrides name no other: by its defaults not one
+    model could be loaded."""
+    found = [importlib.util.find_spec(name) is not None for name in ("verl", *FLASH)]
+    named = any(word.lstrip("+").startswith(f"{ATTENTION}=") for word in settings.overrides)
+    return PADDED if found[0] and not any(found[1:]) and not named else ()
 
 
 def _tied(settings: VerlSettings, place: Place) -> dict[str, Any]:
@@ -176,6 +190,7 @@ def _ray(settings: VerlSettings, place: Place) -> list[str]:
             f"{at}.runtime_env.env_vars.{name}={_text(value)}" for name, value in environment.items()
         ]
     words = [
+        "+ray_kwargs.ray_init.address=local",  # whatever RAY_ADDRESS says
         f"+ray_kwargs.ray_init._temp_dir={_text(place.folder / 'ray')}",
         "+ray_kwargs.ray_init.include_dashboard=False",
     ]

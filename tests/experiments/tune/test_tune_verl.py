@@ -62,6 +62,7 @@ def test_the_command_is_the_users_job(on_verl, tmp_path):
     assert values[f"{A}.kl_loss_coef"] == 0.001 and values[f"{A}.use_kl_loss"] is True
     assert (values["trainer.n_gpus_per_node"], values["trainer.device"]) == (4, "cuda")
     assert values["trainer.total_training_steps"] == 4
+    assert trainer.arguments["settings"]["timeout"] == pytest.approx(0.9 * config.step_timeout)
     assert values["actor_rollout_ref.model.path"] == str(tmp_path / "target")
     at = "reward.custom_reward_function"
     assert values[f"{at}.path"] == "pkg://jfhpo.tasks.datasets.own_reward"

@@ -51,7 +51,7 @@ def main(words):
             if order["order"] == "stop":
                 return 0
             if order["order"] == "save":
-                answer(saved=save(Path(values["trainer.default_local_dir"]), done))
+                answer(saved=save(Path(order["folder"]), done))
             elif order["order"] == "evaluate":
                 answer(right=[[float((i + done) % 4 < 2)] * order["k"] for i in range(8)], tokens=8 * order["k"])
             else:
@@ -71,6 +71,7 @@ def save(folder, step):
     (out / "data.pt").write_text(json.dumps({"step": step}))
     for part in ("model", "optim", "extra_state"):
         (out / "actor" / f"{part}_world_size_1_rank_0.pt").write_text(part)
+    (folder / "latest_checkpointed_iteration.txt").write_text(str(step))
     return str(out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from jfhpo.core.errors import UsageError
 from jfhpo.trainers.verl import engine
 from jfhpo.trainers.verl.engine import extremes, read_settings
 from jfhpo.trainers.verl.settings import VerlSettings
-from jfhpo.trainers.verl.words import Place, segment_words, shape
+from jfhpo.trainers.verl.words import PADDED, Place, segment_words, shape
 
 A, R = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 SPACE = {"lr": {"type": "float", "low": "1e-5", "high": 1e-3}, "rollout_n": {"type": "ordinal", "values": [4, 8, 16]}}
@@ -174,12 +175,31 @@ def test_grpovi_in_verls_words_takes_its_bounds_along_too(place):
 
 
 def test_a_segment_goes_on_from_a_checkpoint_with_the_same_horizon(place, tmp_path):
-    from dataclasses import replace
-
     found = words({}, VerlSettings(), replace(place, checkpoint=tmp_path / "global_step_12"))
     assert found["trainer.resume_mode"] == "resume_path"
     assert found["trainer.resume_from_path"].strip("'").endswith("global_step_12")
     assert found["trainer.total_training_steps"] == "50"
+
+
+@pytest.mark.parametrize(
+    ("installed", "overrides", "padded"),
+    [
+        ((), (), False),  # on another machine than the one that would run it
+        (("verl",), (), True),
+        (("verl", "flash_attn"), (), False),
+        (("verl", "kernels"), (), False),
+        (("verl",), ("+actor_rollout_ref.model.override_config.attn_implementation=eager",), False),
+    ],
+)
+def test_on_a_gpu_without_flash_attention_models_can_still_be_loaded(place, installed, overrides, padded, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
+    found = segment_words({}, VerlSettings(overrides=overrides), replace(place, on_cpu=False))
+    assert [word in found for word in PADDED] == [padded] * 2
+    assert len({word.partition("=")[0] for word in found}) == len(found)
+
+
+def test_a_cluster_of_its_own_whatever_the_environment_says(place):
+    assert words({}, VerlSettings(), place)["ray_kwargs.ray_init.address"] == "local"
 
 
 def test_a_given_cluster_is_joined_and_told_the_environment(place):

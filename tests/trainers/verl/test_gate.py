@@ -22,7 +22,7 @@ class FakeTrainer:
     def __init__(self, answers=((1.0,), (0.0,))):
         self.seen, self.answers = [], answers
         self.global_steps, self.total_training_steps = 1, 30
-        self.config = types.SimpleNamespace(data="data")
+        self.config = types.SimpleNamespace(data="data", trainer=types.SimpleNamespace(default_local_dir="/own"))
         self.tokenizer = self.processor = None
         self.val_dataloader = "verl's own"
         self.logger = types.SimpleNamespace(log=lambda data, step: self.seen.append(("logged", step)), finish="finish")
@@ -35,7 +35,9 @@ class FakeTrainer:
 
     def _save_checkpoint(self):
         self.seen.append(("saved", self.global_steps))
-        self.gate.on_save(self, self.global_steps, f"/checkpoints/global_step_{self.global_steps}")
+        self.gate.on_save(
+            self, self.global_steps, f"{self.config.trainer.default_local_dir}/global_step_{self.global_steps}"
+        )
 
     def _val_metrics_update(self, *_, **__):
         raise AssertionError("verl's own metrics, with all their bootstrapping, are not needed")
@@ -111,6 +113,7 @@ def opened(verl, study, trainer):
     return gate
 
 
+SAVE = {"order": "save", "folder": "/checkpoints"}
 EVALUATE = {"order": "evaluate", "file": "v.parquet", "k": 1, "greedy": False}
 
 
@@ -125,7 +128,7 @@ def test_it_says_where_it_stands_and_stands_behind_the_logger(verl, tmp_path):
 
 
 def test_a_checkpoint_is_of_the_step_done_and_taken_while_vllm_sleeps(verl, tmp_path):
-    study, trainer = Study(tmp_path, {"order": "save"}, {"order": "stop"}), FakeTrainer()
+    study, trainer = Study(tmp_path, SAVE, {"order": "stop"}), FakeTrainer()
     trainer.global_steps = 8
     opened(verl, study, trainer)
     assert trainer.seen == ["asleep", ("saved", 7)] and study.answers[2] == {"saved": "/checkpoints/global_step_7"}
@@ -134,7 +137,7 @@ def test_a_checkpoint_is_of_the_step_done_and_taken_while_vllm_sleeps(verl, tmp_
 
 @pytest.mark.parametrize("then", [{"order": "go"}, EVALUATE])
 def test_weights_go_back_to_vllm_before_it_is_used_again(verl, tmp_path, then):
-    study, trainer = Study(tmp_path, {"order": "save"}, then, {"order": "go"}), FakeTrainer()
+    study, trainer = Study(tmp_path, SAVE, then, {"order": "go"}), FakeTrainer()
     opened(verl, study, trainer)
     assert trainer.seen[:3] == ["asleep", ("saved", 0), ("weights", 0)]
 
