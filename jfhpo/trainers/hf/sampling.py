@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
 
-BATCH = 256
-"""Prompts per call of `generate`."""
+
+@dataclass
+class Batch:
+    """How many prompts a call of `generate` is given; once GPU memory has run out, half as many from then on."""
+
+    size: int
 
 
 @torch.no_grad()
-def draw(model: Any, tokenizer: Any, prompts: Sequence[Any], longest: int, seed: int | None) -> tuple[list[str], int]:
+def draw(
+    model: Any, tokenizer: Any, prompts: Sequence[Sequence[int]], longest: int, seed: int | None, batch: Batch
+) -> tuple[list[str], int]:
     """One completion per prompt, of at most `longest` tokens, and the number of tokens sampled in all.
 
     Sampled at temperature 1 from the whole distribution with a stream of its own, or greedily where `seed` is None.
     The random state of whoever trains the model is left as it was.
 
     Args:
-        prompts: texts, or conversations (lists of messages) for a tokenizer with a chat template.
+        prompts: token ids, as the model was trained on.
     """
     was_training = model.training
     model.eval()
@@ -37,27 +44,25 @@ def draw(model: Any, tokenizer: Any, prompts: Sequence[Any], longest: int, seed:
         with torch.random.fork_rng():
             if seed is not None:
                 torch.manual_seed(seed)
-            for at in range(0, len(prompts), BATCH):
-                read = _encoded(tokenizer, prompts[at : at + BATCH]).to(model.device)
-                out = model.generate(**read, generation_config=settings)[:, read["input_ids"].shape[1] :]
+            at = 0
+            while at < len(prompts):
+                ids = {"input_ids": [list(prompt) for prompt in prompts[at : at + batch.size]]}
+                read = tokenizer.pad(ids, padding_side="left", return_tensors="pt").to(model.device)
+                try:
+                    out = model.generate(**read, generation_config=settings)[:, read["input_ids"].shape[1] :]
+                except torch.cuda.OutOfMemoryError:
+                    if batch.size == 1:
+                        raise
+                    batch.size //= 2
+                    torch.cuda.empty_cache()
+                    continue
+                at += len(out)
                 ended = (out == tokenizer.eos_token_id).cumsum(1)
                 tokens += int(((ended - (out == tokenizer.eos_token_id).long()) == 0).sum())  # up to the first end
                 texts += tokenizer.batch_decode(out, skip_special_tokens=True)
     finally:
         model.train(was_training)
     return texts, tokens
-
-
-def _encoded(tokenizer: Any, prompts: Sequence[Any]) -> Any:
-    """Input ids and attention mask, padded on the left."""
-    if isinstance(prompts[0], str):
-        return tokenizer(
-            list(prompts), return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False
-        )
-    return tokenizer.apply_chat_template(
-        list(prompts), add_generation_prompt=True, return_tensors="pt", return_dict=True, padding=True,
-        tokenizer_kwargs={"padding_side": "left"},
-    )  # fmt: skip
 
 
 Answers = tuple[list[float], int]

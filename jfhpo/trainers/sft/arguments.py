@@ -50,13 +50,15 @@ class SftSettings:
     """More arguments of `SFTConfig`, as they are."""
     max_answer_length: int | None = None
     """Tokens of an answer to a downstream question; None: what the generated set needs (others need a number)."""
+    eval_batch: int = 256
+    """Questions answered at once, halved where GPU memory runs out."""
     answered: int = 256
     """Validation questions that a model is asked at the end of a full run, outside its cost: nothing searches by
     them. 0: none."""
 
     def check(self) -> None:
         """A `UsageError` for what can be no setting."""
-        check_counts(self, "batch", "micro_batch", "pairs", "max_answer_length")
+        check_counts(self, "batch", "micro_batch", "pairs", "max_answer_length", "eval_batch")
         check_counts(self, "max_length", least=2)
         check_counts(self, "answered", least=0)
         if self.batch % (self.micro_batch or self.batch):

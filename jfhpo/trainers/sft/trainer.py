@@ -28,7 +28,7 @@ from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.hf.order import dealt
 from jfhpo.trainers.hf.report import accuracy
 from jfhpo.trainers.hf.run import Run, tokenizer_of
-from jfhpo.trainers.hf.sampling import Answers, answered, draw
+from jfhpo.trainers.hf.sampling import Answers, Batch, answered, draw
 from jfhpo.trainers.hf.shape import matrix_parameters, model_path
 from jfhpo.trainers.hf.stepping import StepByStep
 from jfhpo.trainers.sft.arguments import RANK, SftSettings, lora_arguments, sft_arguments
@@ -53,6 +53,7 @@ class SftTrainer(Trainer):
         self.models, self.max_steps, self.settings = dict(models), max_steps, SftSettings(**settings or {})
         self.material = material.load(task, data or {})
         self.longest = self.settings.max_answer_length or self.material.longest
+        self.batch = Batch(self.settings.eval_batch)
         self.run = Run()
         self.encoded: dict[str, tuple[Dataset, Dataset]] = {}
         """Model -> its training and validation pairs in its own tokens."""
@@ -175,7 +176,8 @@ class SftTrainer(Trainer):
         """Which questions one draw answers right; without a seed greedily."""
         opening = self.tokenizer.bos_token or ""  # as in training
         prompts = [opening + prompt for prompt in asked.prompts]
-        texts, tokens = draw(self.run.model, self.tokenizer, prompts, self.longest, seed)
+        ids = self.tokenizer(prompts, add_special_tokens=False)["input_ids"]
+        texts, tokens = draw(self.run.model, self.tokenizer, ids, self.longest, seed, self.batch)
         right = [float(self.material.right(text, answer)) for text, answer in zip(texts, asked.answers, strict=True)]
         return right, tokens
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from jfhpo.core.errors import UsageError
 from jfhpo.core.trial import Config
-from jfhpo.trainers.hf.settings import AT, ROLLOUTS, GrpoSettings, check_choices, check_undecided
+from jfhpo.trainers.hf.settings import AT, ROLLOUTS, GrpoSettings, check_choices, check_counts, check_undecided
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "lr": ("learning_rate",),
@@ -43,6 +43,8 @@ class TrlSettings(GrpoSettings):
     """Arguments of `peft.LoraConfig`; None: all weights are trained."""
     use_vllm: bool = False
     """Sampling by vLLM, on a GPU."""
+    eval_batch: int = 256
+    """Prompts at once in evaluations, halved where GPU memory runs out."""
     arguments: Mapping[str, Any] | None = None
     """More arguments of `GRPOConfig`, as they are."""
     reward: str = "exact"
@@ -57,6 +59,7 @@ class TrlSettings(GrpoSettings):
     def check(self) -> None:
         """A `UsageError` for what can be no setting."""
         super().check()
+        check_counts(self, "eval_batch")
         check_choices(self, reward=REWARDS)
         check_undecided(self.arguments, OWN)
 

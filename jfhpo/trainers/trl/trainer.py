@@ -25,7 +25,7 @@ from jfhpo.trainers.hf import checkpoints
 from jfhpo.trainers.hf.order import dealt
 from jfhpo.trainers.hf.report import accuracy, step_flops
 from jfhpo.trainers.hf.run import Run, tokenizer_of
-from jfhpo.trainers.hf.sampling import Answers, answered, draw
+from jfhpo.trainers.hf.sampling import Answers, Batch, answered, draw
 from jfhpo.trainers.hf.shape import matrix_parameters, model_path
 from jfhpo.trainers.hf.stepping import Step, StepByStep
 from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments
@@ -57,7 +57,11 @@ class TrlTrainer(Trainer):
         self.task, self.models, self.max_steps = task, dict(models), max_steps
         self.settings = TrlSettings(**settings or {})
         self.data, self.right = material(task, data or {}, self.settings.extraction)
+        most = self.settings.held_out_prompts
+        held_out = {split: rows for split, rows in self.data.items() if split != "train" and most is not None}
+        self.data |= {split: rows.select(range(min(most, len(rows)))) for split, rows in held_out.items()}
         self.longest = self.settings.max_completion_length or TASKS[task].completion_length
+        self.batch = Batch(self.settings.eval_batch)
         self.run = Run()
 
     def start(self, trial: Trial, checkpoint: Path | None = None) -> Iterator[StepRecord]:
@@ -150,7 +154,10 @@ class TrlTrainer(Trainer):
 
     def _answers(self, rows: Dataset, seed: int | None) -> Answers:
         """The reward of one draw on every row; without a seed greedily."""
-        texts, tokens = draw(self.run.model, self.tokenizer, rows["prompt"], self.longest, seed)
+        ids, *_ = self.run.trainer._tokenize_prompts(
+            list(rows["prompt"])
+        )  # special tokens and templates as in training
+        texts, tokens = draw(self.run.model, self.tokenizer, ids, self.longest, seed, self.batch)
         return self.right(**call_of(rows.to_list(), texts)), tokens
 
     def overhead(self) -> Cost:

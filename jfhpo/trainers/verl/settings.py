@@ -26,9 +26,6 @@ OWN = (
 class VerlSettings(GrpoSettings):
     max_prompt_length: int | None = None
     """In tokens; None: the longest prompt of the data. A longer one is refused."""
-    held_out_prompts: int | None = None
-    """Validation and test look at the first so many prompts of their splits; None: all. On a CPU verl takes about
-    40 ms for a response, however short."""
     device: str = "auto"
     """``cpu``, ``cuda``, or whichever is there."""
     gpus: int = 1
@@ -47,7 +44,7 @@ class VerlSettings(GrpoSettings):
     def check(self) -> None:
         """A `UsageError` for what can be no setting."""
         super().check()
-        check_counts(self, "gpus", "max_prompt_length", "held_out_prompts")
+        check_counts(self, "gpus", "max_prompt_length")
         check_choices(self, device=DEVICES)
         if not isinstance(self.timeout, int | float) or self.timeout <= 0:
             raise UsageError(f"{AT}.timeout={self.timeout} must be seconds, above 0")

@@ -6,9 +6,11 @@ from functools import partial
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from jfhpo.core.trial import Fidelity, Trial
 from jfhpo.tasks.datasets import splits
+from jfhpo.trainers.trl import trainer as trainer_module
 from jfhpo.trainers.trl.rewards import TaskReward
 from jfhpo.trainers.trl.trainer import TrlTrainer
 from tests.trainers import stepped
@@ -84,6 +86,28 @@ def test_evaluation_is_seeded_and_greedy_is_greedy(guessing_base):
     one, same, other = (trainer.evaluate("test", 2, seed) for seed in (1, 1, 2))
     assert one.mean_at_k == same.mean_at_k and one.greedy == same.greedy == other.greedy
     assert one.prompts == 32 and one.k == 2 and one.cost.tokens == same.cost.tokens > 64
+
+
+def test_evaluation_reads_prompts_as_training_does(guessing_base, monkeypatch):
+    """With special tokens where the tokenizer adds them."""
+    seen = []
+    monkeypatch.setattr(
+        trainer_module, "draw", lambda model, tokenizer, ids, *_: (seen.extend(ids), (["0"] * 32, 32))[1]
+    )
+    trainer = make(guessing_base)
+    next(trainer.start(trial()))
+    name, number = trainer.tokenizer.eos_token, trainer.tokenizer.eos_token_id
+    opening = TemplateProcessing(single=f"{name} $A", special_tokens=[(name, number)])
+    trainer.tokenizer.backend_tokenizer.post_processor = opening
+    trainer.evaluate("validation", 1, greedy=False)
+    trained, *_ = trainer.run.trainer._tokenize_prompts([row["prompt"] for row in trainer.data["validation"]])
+    assert seen == trained and all(ids[0] == number for ids in seen)
+
+
+def test_evaluation_may_be_of_the_first_prompts_only(guessing_base):
+    trainer, other = make(guessing_base, held_out_prompts=8), make(guessing_base, held_out_prompts=100)
+    assert [len(trainer.data[split]) for split in SIZES] == [24, 8, 8]
+    assert [len(other.data[split]) for split in SIZES] == [24, 32, 32]
 
 
 def test_lora_trains_adapters_only(guessing_base):

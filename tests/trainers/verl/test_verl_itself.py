@@ -60,12 +60,14 @@ def greedy_of_transformers(folder):
     from jfhpo.tasks.datasets import load
     from jfhpo.tasks.datasets.rewards import reward
     from jfhpo.trainers.hf.run import tokenizer_of
-    from jfhpo.trainers.hf.sampling import draw
+    from jfhpo.trainers.hf.sampling import Batch, draw
 
     rows = load("last_digit").splits["validation"][:PROMPTS]
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     length = TASKS["last_digit"].completion_length
-    texts, _ = draw(model, tokenizer_of(str(folder)), [row.prompt for row in rows], length, None)
+    tokenizer = tokenizer_of(str(folder))
+    ids = tokenizer([row.prompt for row in rows])["input_ids"]
+    texts, _ = draw(model, tokenizer, ids, length, None, Batch(256))
     return sum(reward("last_digit", text, row.answer) for text, row in zip(texts, rows, strict=True)) / PROMPTS
 
 
