@@ -10,7 +10,8 @@ from experiments.tune.file import TuneFile
 from jfhpo.core.errors import unknown
 from jfhpo.tasks.datasets.own import OWN
 from jfhpo.trainers.hf.problem import check_names
-from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings
+from jfhpo.trainers.hf.settings import ROLLOUTS
+from jfhpo.trainers.trl.arguments import FIELDS, TrlSettings, grpo_defaults
 from jfhpo.trainers.verl.overrides import ACTOR, KEYS
 from jfhpo.trainers.verl.ranges import MINI
 from jfhpo.trainers.verl.settings import VerlSettings
@@ -47,8 +48,17 @@ def trainer_settings(file: TuneFile) -> dict[str, Any]:
     return _trl(file) if file.engine == "trl" else _verl(file)
 
 
+THEIR_OWN = (
+    "gradient_checkpointing", "loss_type", "lr_scheduler_type", "scale_rewards", "temperature",
+    "use_bias_correction_kl",
+)  # fmt: skip
+"""Arguments that a study of ours has other values for than `GRPOConfig` (docs/deviations.md): a user's job has TRL's."""
+SIZES = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size")
+
+
 def _trl(file: TuneFile) -> dict[str, Any]:
-    """Settings of ours (`TrlSettings`) and arguments of `GRPOConfig`, which the user may mix."""
+    """Settings of ours (`TrlSettings`) and arguments of `GRPOConfig`, which the user may mix. What the file leaves out
+    is as TRL has it."""
     ours = {f.name for f in fields(TrlSettings)} - {"arguments"}
     theirs = {key: value for key, value in file.settings.items() if key not in ours}
     for name in FIELDS:
@@ -57,7 +67,39 @@ def _trl(file: TuneFile) -> dict[str, Any]:
                 theirs[field] = theirs[name]
             del theirs[name]
     check_names(theirs, sorted(ours | set(FIELDS)), "GRPOConfig")
-    return {key: value for key, value in file.settings.items() if key in ours} | {"arguments": theirs}
+    defaults = grpo_defaults()
+    found = {key: value for key, value in file.settings.items() if key in ours}
+    found = {"weight_decay": defaults["weight_decay"], **found, **_trl_batches(file, theirs)}
+    return found | {"arguments": {key: defaults[key] for key in THEIR_OWN} | theirs}
+
+
+def _trl_batches(file: TuneFile, theirs: dict[str, Any]) -> dict[str, int]:
+    """TRL's sizes of batches, taken out of `theirs`, as ours."""
+    found = {"epochs": theirs.pop("num_iterations")} if "num_iterations" in theirs else {}
+    given = {key: theirs.pop(key) for key in SIZES if theirs.get(key) is not None}
+    for key, value in given.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise file.error(f"settings.{key}={value} must be a whole number from 1 on")
+    if not given:
+        return found
+    first, searched = next(iter(given)), {our_name("trl", key) for key in file.space} or {"rollout_n"}
+    if twice := [key for key in ("prompts_per_step", "minibatches", "micro_batch") if key in file.settings]:
+        raise file.error(f"settings.{twice[0]} and settings.{first} both say how large a batch is; leave one out")
+    if "rollout_n" in searched:
+        raise file.error(
+            f"settings.{first}: where num_generations is searched, each number would have other prompts in a step; "
+            "write prompts_per_step, minibatches and micro_batch instead"
+        )
+    micro, accumulated = given.get(SIZES[0], 8), given.get(SIZES[1], 1)
+    completions = given.get(SIZES[3], micro * given.get(SIZES[2], accumulated))
+    n = theirs.get("num_generations", ROLLOUTS)
+    minibatch = micro * accumulated
+    for name, by in (("num_generations", n), (f"{SIZES[0]} × {SIZES[1]}", minibatch)):
+        if completions % by:
+            raise file.error(f"settings: {name} = {by} does not divide the {completions} completions of a generation")
+    return found | {
+        "prompts_per_step": completions // n, "minibatches": completions // minibatch, "micro_batch": micro
+    }  # fmt: skip
 
 
 SILENCE = 0.9

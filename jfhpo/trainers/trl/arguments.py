@@ -6,6 +6,8 @@ which counts those. So a study of 50 steps with 4 minibatches is a TRL run of 20
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,6 +64,12 @@ class TrlSettings(GrpoSettings):
         check_counts(self, "eval_batch")
         check_choices(self, reward=REWARDS)
         check_undecided(self.arguments, OWN)
+
+
+def grpo_defaults() -> dict[str, Any]:
+    """`GRPOConfig`'s own defaults, of its fields that have one."""
+    fields = dataclasses.fields(importlib.import_module("trl").GRPOConfig)
+    return {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
 
 
 def batches(settings: TrlSettings, n: int) -> dict[str, int]:

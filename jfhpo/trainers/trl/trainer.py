@@ -81,7 +81,8 @@ class TrlTrainer(Trainer):
         args = GRPOConfig(
             **self.run.arguments(trial), **wanted, max_completion_length=self.longest, shuffle_dataset=False
         )
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+        # TRL reads these where it loads the model itself, and for the reference.
+        model = AutoModelForCausalLM.from_pretrained(path, **{"dtype": torch.float32, **(args.model_init_kwargs or {})})
         self.rewarded = Counted(self._reward(model))
         make: Callable[..., GRPOTrainer] = GRPOTrainer
         if trial.config.get("advantage", self.settings.advantage) == "grpovi":

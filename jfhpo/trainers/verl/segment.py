@@ -2,7 +2,7 @@
 
 A segment begins with a configuration, from the base model or from a checkpoint, and ends with the process. It owns a
 folder with all that the run writes: verl's log, the file logger's lines (``metrics.jsonl``, opened anew by every run,
-so every segment has its own), Ray's session. With the segment the folder goes too.
+so every segment has its own), Ray's session, temporary files. With the segment the folder goes too.
 
 Between the two processes are a socket for orders (`jfhpo.trainers.verl.gate`) and the file logger for metrics; around
 the child stands `jfhpo.trainers.verl.guard`, which leaves nothing of it behind, whichever of the two goes first.
@@ -57,6 +57,8 @@ class Segment:
         """Start the child and wait until it stands at its gate; the step that it starts from."""
         listener = socket.create_server((self.host, 0))
         key = secrets.token_hex(16)
+        # A socket's path may have 107 bytes, and vLLM's lie with the temporary files: not where TMPDIR says.
+        (self.folder / "tmp").mkdir()
         self.gate.touch(mode=0o600)
         self.gate.write_text(json.dumps({"host": self.host, "port": listener.getsockname()[1], "key": key}))
         with self.log.open("wb") as log:
@@ -66,7 +68,12 @@ class Segment:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                env={**os.environ, **environment, "VERL_FILE_LOGGER_PATH": str(self.metrics)},
+                env={
+                    **os.environ,
+                    **environment,
+                    "VERL_FILE_LOGGER_PATH": str(self.metrics),
+                    "TMPDIR": str(self.folder / "tmp"),
+                },
                 start_new_session=True,  # Ctrl-C goes to the study, which decides what becomes of its trials
             )
         with listener:

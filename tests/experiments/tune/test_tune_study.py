@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from experiments.config import build_problem, study_folder
+from experiments.tune.engines import SIZES
 from experiments.tune.file import read_tune_file
 from experiments.tune.study import study_config
 from jfhpo.cli import main
+from jfhpo.trainers.trl.arguments import TrlSettings, grpo_arguments, grpo_defaults
 
 
 def config_of(path: Path):
@@ -53,10 +55,45 @@ def test_settings_are_ours_or_grpoconfigs(job):
     config = config_of(
         job(settings={"minibatches": 4, "max_completion_length": 8, "temperature": 0.9, "clip_ratio": 0.3})
     )
-    assert config.problem.trainer_settings == {
-        "minibatches": 4, "max_completion_length": 8,
-        "arguments": {"temperature": 0.9, "epsilon": 0.3, "epsilon_high": 0.3},
+    theirs = {
+        "gradient_checkpointing": True, "loss_type": "dapo", "lr_scheduler_type": "linear", "scale_rewards": "group",
+        "use_bias_correction_kl": True,
     }  # fmt: skip
+    assert config.problem.trainer_settings == {
+        "minibatches": 4, "max_completion_length": 8, "weight_decay": 0.0,
+        "arguments": {**theirs, "temperature": 0.9, "epsilon": 0.3, "epsilon_high": 0.3},
+    }  # fmt: skip
+
+
+def test_what_the_file_leaves_out_is_as_trl_has_it(job):
+    settings = TrlSettings(**config_of(job()).problem.trainer_settings)
+    found, defaults = grpo_arguments({}, settings, 4), grpo_defaults()
+    decided = {"max_steps", "beta", *SIZES}  # ours to lay out; a KL coefficient of 0 would leave KL unmeasured
+    assert {name: found[name] for name in found.keys() - decided} == {
+        name: defaults[name] for name in found.keys() - decided
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "ours"),
+    [
+        ({"per_device_train_batch_size": 16, "gradient_accumulation_steps": 4}, (8, 1, 16, 1)),
+        ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "steps_per_generation": 8}, (4, 4, 4, 1)),
+        ({"generation_batch_size": 64, "num_iterations": 2}, (8, 8, 8, 2)),
+        ({"per_device_train_batch_size": 8, "num_generations": 4}, (2, 1, 8, 1)),
+    ],
+)
+def test_batches_in_trls_words_are_the_same_batches(job, given, ours):
+    space = {"lr": {"low": 1e-4, "high": 1e-2, "log": True}}
+    config = config_of(job(space=space, start={"lr": 1e-3}, settings={"max_completion_length": 8, **given}))
+    settings = TrlSettings(**config.problem.trainer_settings)
+    assert (settings.prompts_per_step, settings.minibatches, settings.micro_batch, settings.epochs) == ours
+    built = grpo_arguments({}, settings, 4)
+    expected = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 1} | given
+    largest = expected.pop("generation_batch_size", None)
+    assert {name: built[name] for name in expected} == expected
+    if largest is not None:
+        assert built["per_device_train_batch_size"] * built["steps_per_generation"] == largest
 
 
 def test_by_default_the_papers_six_hyperparameters_are_searched(job):
@@ -73,6 +110,10 @@ def test_a_job_is_searched_on_trl_and_the_same_command_shows_it_again(job, tmp_p
     assert tune(path) == 0
     said = capsys.readouterr().out
     assert "GRPOConfig(\n    learning_rate=" in said and "num_generations=" in said and "weight_decay=" in said
+    pasted = eval(said[said.index("GRPOConfig(") :], {"GRPOConfig": dict})
+    assert pasted["max_completion_length"] == 8 and pasted["max_steps"] == 8, "four steps of two updates"
+    assert pasted["per_device_train_batch_size"] == 4 * pasted["num_generations"]
+    assert "loss_type" not in pasted, "TRL's own"
     assert "on validation, on which it was chosen (the file names no test split)" in said
     folder = tmp_path / "results/main/my/jfhpo/seed=0"
     summary = json.loads((folder / "summary.json").read_text())
@@ -133,6 +174,13 @@ def test_a_dry_run_says_what_would_be_launched_and_writes_nothing(job, tmp_path,
         ({"settings": {"max_completion_length": 8, "topp": 0.1}}, "unknown key of GRPOConfig 'topp'"),
         ({"settings": {"max_completion_length": 8, "seed": 0}}, "settings.seed is decided by the study"),
         ({"settings": {"prompts_per_step": 8}}, "settings.max_completion_length is missing"),
+        ({"settings": {"per_device_train_batch_size": 8}}, "where num_generations is searched, each number would have"),
+        ({"settings": {"generation_batch_size": 8, "minibatches": 2}}, "both say how large a batch is; leave one out"),
+        ({"settings": {"gradient_accumulation_steps": 0}}, "settings.gradient_accumulation_steps=0 must be a whole"),
+        ({"settings": {"generation_batch_size": 12}, "space": {"lr": "default"}, "start": None},
+         "settings: num_generations = 8 does not divide the 12 completions of a generation"),
+        ({"settings": {"generation_batch_size": 8, "gradient_accumulation_steps": 3}, "space": {"lr": "default"},
+          "start": None}, "gradient_accumulation_steps = 24 does not divide the 8 completions of a generation"),
         ({"settings": {"prompts_per_step": 5, "minibatches": 3, "max_completion_length": 8}},
          "settings.minibatches=3 does not divide the 20 completions of a step (5 prompts × rollout_n=4)"),
         ({"rungs": [1, 2]}, "rungs must end at steps=4"),

@@ -4,14 +4,21 @@
 Sampling by vLLM does not repeat, whatever the seed, so equal runs are the same in what is not drawn: the steps, their
 learning rates, which of them are validated, on how many prompts and with how many draws. What is drawn differs from run
 to run as it does from seed to seed: `DRAWN` is twice the largest difference, at any of six steps, among ten seeds of
-the miniature trainer on this problem, and shows what is off by far, not what is off a little.
+the miniature trainer on this problem, and of a share of `PROMPTS` four standard deviations of the difference between
+two draws. That shows what is off by far, not what is off a little.
 """
 
 from __future__ import annotations
 
+import math
+
 from tests.trainers.conformance.case import Case
 from tests.trainers.mini.conformance import CONFIG, GUESSING
 
+PROMPTS = 32
+RIGHT = 0.1
+"""About the share that the base answers right."""
+SHARE = 4 * math.sqrt(2 * RIGHT * (1 - RIGHT) / PROMPTS)
 DRAWN = {
     "reward_mean": 0.5,
     "kl": 0.02,
@@ -20,10 +27,10 @@ DRAWN = {
     "clip_fraction": 0.02,
     "completion_length": 9.0,
     "loss": 0.64,
-    "val_accuracy": 0.1,
+    "val_accuracy": SHARE,
     "greedy": 0.2,
-    "mean_at_k": 0.1,
-    "standard_error": 0.03,
+    "mean_at_k": SHARE,
+    "standard_error": math.sqrt(RIGHT / PROMPTS),
     "tokens": 290,
     "flops": 7e7,
 }
@@ -31,7 +38,7 @@ CASE = Case(
     problem={
         "task": "last_digit",
         "pretrain": GUESSING,
-        "trainer_settings": {"prompts_per_step": 8, "minibatches": 2, "held_out_prompts": 32},
+        "trainer_settings": {"prompts_per_step": 8, "minibatches": 2, "held_out_prompts": PROMPTS},
     },
     config=CONFIG | {"lr": 3e-4},
     breaks={"lr": 1e30},

@@ -65,6 +65,14 @@ def test_it_is_stopped_saved_and_resumed_to_a_higher_fidelity(trainer, tmp_path)
     assert (tmp_path / "at-2" / "global_step_2" / "data.pt").exists()  # the study's own: resumed, not consumed
 
 
+def test_its_temporary_files_are_its_own_and_their_names_leave_room_for_a_socket(trainer):
+    """A socket's path may have 107 bytes; vLLM's are uuids in TMPDIR."""
+    next(trainer.start(trial(2)))
+    environment = Path(f"/proc/{trainer.segment.process.pid}/environ").read_text().split("\0")
+    (folder,) = (word.removeprefix("TMPDIR=") for word in environment if word.startswith("TMPDIR="))
+    assert folder == str(trainer.segment.folder / "tmp") and Path(folder).is_dir() and len(folder) + 1 + 36 < 107
+
+
 def test_a_run_that_stands_at_its_own_checkpoint_goes_on(trainer, tmp_path):
     steps = trainer.start(trial(2))
     list(steps)

@@ -1,0 +1,1 @@
+"""The tests. A package, since some library installs one of this name, which a mere folder would lose to."""
