@@ -52,7 +52,7 @@ THEIR_OWN = (
     "gradient_checkpointing", "loss_type", "lr_scheduler_type", "scale_rewards", "temperature",
     "use_bias_correction_kl",
 )  # fmt: skip
-"""Arguments that a study of ours has other values for than `GRPOConfig` (docs/deviations.md): a user's job has TRL's."""
+"""Arguments for which our studies have other values than `GRPOConfig` (docs/deviations.md): a user's job has TRL's."""
 SIZES = ("per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size")
 
 
