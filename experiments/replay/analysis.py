@@ -39,8 +39,9 @@ def side_by_side(replayed: Records, live: Records) -> pd.DataFrame:
 def agreement(replayed: Records, live: Records) -> pd.DataFrame:
     """One row per problem that both have, and ``all`` (both averaged over those problems, for methods on each):
     ``methods``, Spearman's ρ of the methods' mean test accuracies with the ``low`` and ``high`` ends of a percentile
-    bootstrap that draws live seeds (the few) and replayed ones anew, and ``within``: ρ of two halves of the live seeds,
-    mean over the ways to halve them: no benchmark of so few live seeds can be asked to agree better."""
+    bootstrap that draws live seeds (the few) and replayed ones anew, ``within``: ρ of two halves of the live seeds, mean
+    over ways to halve them, and ``possible``: by that noise, ρ of all the live seeds with what they are drawn from (the
+    root of Spearman and Brown's 2·within/(1 + within)), which is what a faithful replay would have."""
     found = side_by_side(replayed, live)
     rows = []
     problems = list(found["problem"].unique())
@@ -51,8 +52,11 @@ def agreement(replayed: Records, live: Records) -> pd.DataFrame:
         rho = _spearman(_means(a), _means(b)) if len(methods) >= LEAST else math.nan
         low, high = _interval(a, b) if len(methods) >= LEAST else (math.nan, math.nan)
         row = {"problem": name, "methods": len(methods), "spearman": rho, "low": low, "high": high}
-        rows.append(row | {"within": _within(b) if len(methods) >= LEAST else math.nan})
-    return pd.DataFrame(rows, columns=["problem", "methods", "spearman", "low", "high", "within"])
+        within = _within(b) if len(methods) >= LEAST else math.nan
+        rows.append(
+            row | {"within": within, "possible": math.sqrt(2 * within / (1 + within)) if within > 0 else math.nan}
+        )
+    return pd.DataFrame(rows, columns=["problem", "methods", "spearman", "low", "high", "within", "possible"])
 
 
 def _on_each(found: pd.DataFrame, problems: list[str]) -> list[str]:

@@ -208,8 +208,16 @@ def test_a_problem_that_only_one_side_has_is_left_out():
 def test_noisy_live_seeds_agree_less_with_each_other():
     rng = np.random.default_rng(0)
     noisy = {"a": {m: [y + rng.normal(0, 0.5) for y in ys] for m, ys in LIVE["a"].items()}}
-    clear, blurred = (analysis.agreement(records(LIVE), records(live))["within"].iloc[0] for live in (LIVE, noisy))
-    assert blurred < 0.9 < clear == pytest.approx(1.0)
+    clear, blurred = (analysis.agreement(records(LIVE), records(live)).iloc[0] for live in (LIVE, noisy))
+    assert blurred["within"] < 0.9 < clear["within"] == pytest.approx(1.0)
+    assert clear["possible"] == pytest.approx(1.0)
+
+
+def test_by_hand_what_halves_that_correlate_by_a_half_could_agree_to(monkeypatch):
+    """Twice as many seeds have a reliability of 2·0.5/1.5, and correlate with the truth by its root."""
+    monkeypatch.setattr(analysis, "_within", lambda tables: 0.5)
+    found = analysis.agreement(records(LIVE), records(LIVE))
+    assert found["possible"].tolist() == [pytest.approx((2 / 3) ** 0.5)]
 
 
 def test_held_out_predictions_are_of_configurations_that_were_not_seen(folder):
