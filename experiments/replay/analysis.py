@@ -39,9 +39,9 @@ def side_by_side(replayed: Records, live: Records) -> pd.DataFrame:
 def agreement(replayed: Records, live: Records) -> pd.DataFrame:
     """One row per problem that both have, and ``all`` (both averaged over those problems, for methods on each):
     ``methods``, Spearman's ρ of the methods' mean test accuracies with the ``low`` and ``high`` ends of a percentile
-    bootstrap that draws live seeds (the few) and replayed ones anew, ``within``: ρ of two halves of the live seeds, mean
-    over ways to halve them, and ``possible``: by that noise, ρ of all the live seeds with what they are drawn from (the
-    root of Spearman and Brown's 2·within/(1 + within)), which is what a faithful replay would have."""
+    bootstrap that draws live seeds (the few) and replayed ones anew, ``within``: ρ of two halves of the live seeds,
+    mean over ways to halve them, and ``possible``: by that noise, ρ of all live seeds with what they are drawn from
+    (root of Spearman and Brown's 2·within/(1 + within)), which is what a faithful replay would have."""
     found = side_by_side(replayed, live)
     rows = []
     problems = list(found["problem"].unique())
