@@ -244,7 +244,9 @@ class Study:
                 test = self._test(final, None)
         except TrialFailed as failure:  # it was trained already, so there is no other trial to fall back on
             why = f"the test evaluation failed ({failure})"
-            raise UsageError(f"{self.folder}: {why}; the same command tries it again") from failure
+            raise UsageError(
+                f"{self.folder}: {why}; the same command tries it again, and step_timeout= allows it more time"
+            ) from failure
         self.registry.unpin(self._owner(final.trial))
         self.history.evaluation = test
         self.record("evaluated", evaluation=vars(test) | {"cost": vars(test.cost)})
