@@ -77,7 +77,8 @@ def _trl_batches(file: TuneFile, theirs: dict[str, Any]) -> dict[str, int]:
     """TRL's sizes of batches, taken out of `theirs`, as ours."""
     found = {"epochs": theirs.pop("num_iterations")} if "num_iterations" in theirs else {}
     given = {key: theirs.pop(key) for key in SIZES if theirs.get(key) is not None}
-    for key, value in given.items():
+    n = theirs.get("num_generations", ROLLOUTS)
+    for key, value in (given | {"num_generations": n}).items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise file.error(f"settings.{key}={value} must be a whole number from 1 on")
     if not given:
@@ -92,7 +93,6 @@ def _trl_batches(file: TuneFile, theirs: dict[str, Any]) -> dict[str, int]:
         )
     micro, accumulated = given.get(SIZES[0], 8), given.get(SIZES[1], 1)
     completions = given.get(SIZES[3], micro * given.get(SIZES[2], accumulated))
-    n = theirs.get("num_generations", ROLLOUTS)
     minibatch = micro * accumulated
     for name, by in (("num_generations", n), (f"{SIZES[0]} × {SIZES[1]}", minibatch)):
         if completions % by:
