@@ -15,7 +15,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import PyNomad
 import pytest
 
 from baselines.nomad import Nomad, NomadSettings
@@ -25,6 +24,8 @@ from jfhpo.core.errors import UsageError
 from jfhpo.core.space import SearchSpace, config_key
 from jfhpo.core.trial import Status
 from tests.baselines.formula import drive, problem, result
+
+PyNomad = pytest.importorskip("PyNomad")
 
 LORA = {
     "rank": {"type": "ordinal", "values": [4, 8, 16, 32, 64, 128]},

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+pytest.importorskip("PyNomad")
 from baselines.earlier import full_runs
 from baselines.nomad import Nomad, NomadSettings
 from jfhpo.core.errors import UsageError

@@ -13,6 +13,8 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
+
+pytest.importorskip("smac")
 from smac.runhistory import StatusType
 
 from baselines import smac_facade

@@ -7,6 +7,9 @@ import math
 from functools import partial
 
 import pytest
+
+pytest.importorskip("trl")
+pytest.importorskip("peft")
 import torch
 from torch.nn.functional import log_softmax
 from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+
+pytest.importorskip("trl")
 import torch
 from tokenizers.processors import TemplateProcessing
 
