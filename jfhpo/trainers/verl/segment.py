@@ -45,7 +45,10 @@ class Segment:
         self.folder, self.timeout, self.host = folder, timeout, host
         self.name = f"{folder.parent.name}-{folder.name}"
         self.kept = logs / f"{self.name}.log" if logs is not None else None
-        self.log, self.metrics, self.gate = (self.folder / name for name in ("verl.log", "metrics.jsonl", "gate.json"))
+        if self.kept is not None:  # where it stays from the first line on: a worker may be killed
+            self.kept.parent.mkdir(parents=True, exist_ok=True)
+        self.log = self.kept or self.folder / "verl.log"
+        self.metrics, self.gate = self.folder / "metrics.jsonl", self.folder / "gate.json"
         self.step = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.connection: socket.socket | None = None
@@ -135,9 +138,6 @@ class Segment:
             self.end()
         if self.connection is not None:
             self.connection.close()
-        if self.kept is not None and self.log.exists():
-            self.kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.log, self.kept)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def end(self) -> None:

@@ -65,6 +65,14 @@ def test_it_is_stopped_saved_and_resumed_to_a_higher_fidelity(trainer, tmp_path)
     assert (tmp_path / "at-2" / "global_step_2" / "data.pt").exists()  # the study's own: resumed, not consumed
 
 
+def test_its_log_lies_where_it_is_kept_from_the_start(trainer, tmp_path):
+    """A study ends its workers by a signal: what is copied afterwards would be lost."""
+    next(trainer.start(trial(2)))
+    (log,) = (tmp_path / "logs").iterdir()
+    opened = {os.readlink(path) for path in Path(f"/proc/{trainer.segment.process.pid}/fd").iterdir()}
+    assert str(log) in opened
+
+
 def test_its_temporary_files_are_its_own_and_their_names_leave_room_for_a_socket(trainer):
     """A socket's path may have 107 bytes; vLLM's are uuids in TMPDIR."""
     next(trainer.start(trial(2)))
