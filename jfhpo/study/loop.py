@@ -64,7 +64,7 @@ class Study:
         # The optimizer's seconds are this machine's, a simulated trainer's are not: adding them up would mean nothing.
         self.history = History(problem, charge_optimizer=not trainer.simulated)
         self.costs = CostModel(problem)
-        self.reserve = Reserve(problem, self.history, self.costs, self._resumable, settings.workers)
+        self.reserve = Reserve(problem, self.history, self.costs, self._resumable, settings.budget, settings.workers)
         self.open: dict[int, TrialRun] = {}
         """Trials asked and not told."""
 
@@ -133,35 +133,19 @@ class Study:
             return None
         began = time.process_time()
         favourite = self._favourite()
-        reserve = self._hold(favourite)
-        if self._left() <= reserve:
+        if self._left() <= self.reserve.hold(favourite, self.open.values()):
             return None
-        run = self._ask(favourite, reserve)
+        run = self._ask(favourite)
         if run is not None:
             self._record_asked(run, self._charge(began), favourite)
         return run
 
-    def _hold(self, favourite: Config | None) -> float:
-        """What the final run of this configuration has to be left, by trials in flight as well: a worker that is free
-        asks after every result, which is when the favourite may have changed."""
-        reserve = self.reserve.held_back(favourite)
-        for run in self.open.values():
-            run.limit = self._limit(run.trial, favourite, reserve)
-        return reserve
-
-    def _limit(self, trial: Trial, favourite: Config | None, reserve: float) -> float:
-        """A trial that would itself be the final run has nothing held back from it."""
-        is_final = trial.fidelity == self.problem.full and (
-            favourite is None or config_key(trial.config) == config_key(favourite)
-        )
-        return self.settings.budget - (0.0 if is_final else reserve)
-
-    def _ask(self, favourite: Config | None, reserve: float) -> TrialRun | None:
+    def _ask(self, favourite: Config | None) -> TrialRun | None:
         trial = self.optimizer.ask()
         if trial is None:
             return None
         self.reserve.held_for = favourite
-        return self._open(trial, "search", self._limit(trial, favourite, reserve))
+        return self._open(trial, "search", self.reserve.limit(trial, favourite))
 
     def _open(self, trial: Trial, phase: str, limit: float) -> TrialRun:
         self.history.asked += 1
@@ -406,7 +390,8 @@ class Study:
             self._open(recorded, phase, self.settings.budget)
             return
         favourite = self._favourite()
-        again = self._ask(favourite, self._hold(favourite))
+        self.reserve.hold(favourite, self.open.values())
+        again = self._ask(favourite)
         if again is None or again.trial != recorded:
             raise UsageError(
                 f"{self.folder}: trial {recorded.id} of the records is not what method {self.optimizer.name} proposes "

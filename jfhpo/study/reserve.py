@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from jfhpo.core.cost_model import CostModel
 from jfhpo.core.problem import Problem
-from jfhpo.core.trial import Config
+from jfhpo.core.space import config_key
+from jfhpo.core.trial import Config, Trial
 from jfhpo.study.history import History
+from jfhpo.study.trial_run import TrialRun
 
 MARGIN = 1.25
 """The final run's expected cost is held back with a quarter to spare: most trials seen are short, and steps cost more
@@ -21,11 +23,17 @@ class Reserve:
     """In the problem's cost unit."""
 
     def __init__(
-        self, problem: Problem, history: History, costs: CostModel, resumable: Callable[[Config], int], workers: int = 1
+        self,
+        problem: Problem,
+        history: History,
+        costs: CostModel,
+        resumable: Callable[[Config], int],
+        budget: float,
+        workers: int = 1,
     ):
         """`resumable`: of a configuration, the steps on the target that its final run need not repeat."""
         self.problem, self.history, self.costs, self.resumable = problem, history, costs, resumable
-        self.workers = workers
+        self.budget, self.workers = budget, workers
         self.held_for: Config | None = None
         """The configuration whose final run had its cost held back when the last trial was asked for."""
 
@@ -46,6 +54,21 @@ class Reserve:
         needed, others = self.needed(config), self.workers - 1
         step = self.costs.expect(self.problem.target, config, 1) if needed and others else None
         return needed + others * (step or 0.0)
+
+    def hold(self, config: Config | None, in_flight: Iterable[TrialRun]) -> float:
+        """`held_back` from now on, by trials in flight as well, which may have been asked for under another favourite:
+        a worker that is free asks after every result, which is when the favourite may have changed."""
+        for run in in_flight:
+            run.limit = self.limit(run.trial, config)
+        return self.held_back(config)
+
+    def limit(self, trial: Trial, config: Config | None) -> float:
+        """Of the study's spending, at which a trial is cut; one that would itself be the final run of this
+        configuration has nothing held back from it."""
+        is_final = trial.fidelity == self.problem.full and (
+            config is None or config_key(trial.config) == config_key(config)
+        )
+        return self.budget - (0.0 if is_final else self.held_back(config))
 
     def choose(self, newest: Config, left: float) -> tuple[Config, bool]:
         """The configuration to train with what is left, and whether that passes over the `newest` recommendation.

@@ -22,7 +22,7 @@ class Told:
         self.problem = problem()
         self.history, self.costs = History(self.problem), CostModel(self.problem)
         known = self.history.steps_known if reuse else lambda config, model: 0
-        self.reserve = Reserve(self.problem, self.history, self.costs, lambda c: known(c, self.problem.target))
+        self.reserve = Reserve(self.problem, self.history, self.costs, lambda c: known(c, self.problem.target), 1e9)
 
     def trial(self, config: dict, steps: list[float], model: str = "large") -> None:
         """One from scratch whose steps cost so many FLOPs each."""
